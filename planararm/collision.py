@@ -1,0 +1,176 @@
+"""Distances between an arm's links and discs, their gradients, and motion certificates.
+
+Distances are written once against the Python array API (NumPy and torch, autograd included);
+:func:`certify_motion` runs the compiled kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from . import geometry
+from .arm import PlanarArm
+from .kinematics import like
+from .obstacles import Obstacles
+
+Array = Any
+"""A NumPy array or a torch tensor."""
+
+
+def _links_and_discs(q: Array, arm: PlanarArm, obstacles: Obstacles) -> tuple[Array, Array, Array, Array]:
+    positions = arm.forward_kinematics(q)
+    centers = like(obstacles.positions(), q)
+    return positions[..., :-1, None, :], positions[..., 1:, None, :], centers[..., None, :, :], like(obstacles.radii, q)
+
+
+def _without_masked(values: Array, obstacles: Obstacles, fill: float) -> Array:
+    if obstacles.mask is None:
+        return values
+    xp = array_namespace(values)
+    mask = xp.asarray(obstacles.mask)
+    return xp.where(mask[..., None, :], values, xp.full_like(values, fill))
+
+
+def signed_distance(q: Array, arm: PlanarArm, obstacles: Obstacles) -> Array:
+    """Distance of every link (a capsule) to every disc (shuttling ones at time 0): ``|x - c| - r - rho``.
+
+    Args:
+        q: ``(*batch, n)`` [rad].
+        arm: The arm.
+        obstacles: Discs with batch axes that broadcast against ``q``'s.
+
+    Returns:
+        ``(*batch, n, m)`` [m]; > 0 apart, < 0 penetration, inf at masked discs.
+    """
+    start, end, centers, radii = _links_and_discs(q, arm, obstacles)
+    distance = geometry.capsule_disc_distance(start, end, arm.link_radius, centers, radii[..., None, :])
+    return _without_masked(distance, obstacles, np.inf)
+
+
+def clearance(q: Array, arm: PlanarArm, obstacles: Obstacles) -> Array:
+    """Smallest signed distance of the whole arm to the discs; inf without discs.
+
+    Args:
+        q: ``(*batch, n)`` [rad].
+        arm: The arm.
+        obstacles: Discs with batch axes that broadcast against ``q``'s.
+
+    Returns:
+        ``(*batch,)`` [m].
+    """
+    distances = signed_distance(q, arm, obstacles)
+    xp = array_namespace(distances)
+    if obstacles.num_obstacles == 0:
+        return xp.full_like(distances[..., 0, :].sum(-1), np.inf)
+    return xp.min(xp.reshape(distances, (*distances.shape[:-2], -1)), axis=-1)
+
+
+def witness_points(q: Array, arm: PlanarArm, obstacles: Obstacles) -> Array:
+    """Nearest points of every link's surface and every disc's surface.
+
+    Args:
+        q: ``(*batch, n)`` [rad].
+        arm: The arm.
+        obstacles: Discs with batch axes that broadcast against ``q``'s.
+
+    Returns:
+        ``(*batch, n, m, 2, 2)`` [m]: on the link, on the disc.
+    """
+    start, end, centers, radii = _links_and_discs(q, arm, obstacles)
+    xp = array_namespace(start)
+    axis_point, normal = _axis_point_and_normal(start, end, centers)
+    on_link = axis_point - arm.link_radius * normal
+    on_disc = centers + radii[..., None, :, None] * normal
+    on_link, on_disc = xp.broadcast_arrays(on_link, on_disc)
+    return xp.stack([on_link, on_disc], axis=-2)
+
+
+def _axis_point_and_normal(start: Array, end: Array, centers: Array) -> tuple[Array, Array]:
+    """Nearest point of the link's axis, and the unit vector from the disc to it (the link's normal if they meet)."""
+    xp = array_namespace(start)
+    point = geometry.closest_point(centers, start, end)
+    away = point - centers
+    length = geometry.norm(away)[..., None]
+    along = end - start
+    sideways = xp.stack([-along[..., 1], along[..., 0]], axis=-1) / geometry.norm(along)[..., None]
+    apart = length > 0
+    return point, xp.where(apart, away / xp.where(apart, length, xp.ones_like(length)), sideways)
+
+
+def signed_distance_gradient(q: Array, arm: PlanarArm, obstacles: Obstacles) -> tuple[Array, Array]:
+    """Signed distances and their derivatives with respect to the joint angles.
+
+    With x the nearest point of link k's axis, at a fixed fraction of the link, and ``n`` the unit vector from
+    the disc to it: ``d/dq_i = n . (-(x - p_{i-1})_y, (x - p_{i-1})_x)`` for i <= k, 0 beyond (the fraction
+    need not be differentiated: it minimises the distance).
+
+    Args:
+        q: ``(*batch, n)`` [rad].
+        arm: The arm.
+        obstacles: Discs with batch axes that broadcast against ``q``'s.
+
+    Returns:
+        Distances ``(*batch, n, m)`` [m] (inf at masked discs) and gradients ``(*batch, n, m, n)`` [m/rad]
+        (0 at masked discs).
+    """
+    start, end, centers, radii = _links_and_discs(q, arm, obstacles)
+    xp = array_namespace(start)
+    point, normal = _axis_point_and_normal(start, end, centers)
+    distance = xp.sum(normal * (point - centers), axis=-1) - radii[..., None, :] - arm.link_radius
+    joints = start[..., None, None, :, 0, :]
+    lever = point[..., None, :] - joints
+    gradient = normal[..., None, 1] * lever[..., 0] - normal[..., None, 0] * lever[..., 1]
+    moves = xp.asarray(np.tri(arm.num_joints, dtype=bool))[:, None, :]
+    gradient = xp.where(moves, gradient, xp.zeros_like(gradient))
+    if obstacles.mask is not None:
+        mask = xp.asarray(obstacles.mask)[..., None, :, None]
+        gradient = xp.where(mask, gradient, xp.zeros_like(gradient))
+    return _without_masked(distance, obstacles, np.inf), gradient
+
+
+def clearance_gradient(q: Array, arm: PlanarArm, obstacles: Obstacles) -> tuple[Array, Array]:
+    """Clearance and its derivative: the row of :func:`signed_distance_gradient` of the nearest pair.
+
+    Args:
+        q: ``(*batch, n)`` [rad].
+        arm: The arm.
+        obstacles: Discs with batch axes that broadcast against ``q``'s.
+
+    Returns:
+        Clearance ``(*batch,)`` [m] and gradient ``(*batch, n)`` [m/rad]; inf and 0 without discs.
+    """
+    xp = array_namespace(q)
+    if obstacles.num_obstacles == 0:
+        return clearance(q, arm, obstacles), xp.zeros_like(q)
+    distance, gradient = signed_distance_gradient(q, arm, obstacles)
+    n = arm.num_joints
+    flat = xp.reshape(distance, (*distance.shape[:-2], -1))
+    rows = xp.reshape(gradient, (*flat.shape, n))
+    nearest = xp.argmin(flat, axis=-1)[..., None]
+    picked = xp.take_along_axis(rows, xp.broadcast_to(nearest[..., None], (*nearest.shape, n)), axis=-2)
+    return xp.take_along_axis(flat, nearest, axis=-1)[..., 0], picked[..., 0, :]
+
+
+def self_clearance(q: Array, arm: PlanarArm) -> Array:
+    """Smallest signed distance between two links that do not share a joint; inf below three links.
+
+    Args:
+        q: ``(*batch, n)`` [rad].
+        arm: The arm.
+
+    Returns:
+        ``(*batch,)`` [m]; < 0 where links overlap.
+    """
+    xp = array_namespace(q)
+    positions = arm.forward_kinematics(q)
+    smallest = xp.full_like(q[..., 0], np.inf)
+    for i in range(arm.num_joints):
+        for j in range(i + 2, arm.num_joints):
+            a, b = positions[..., i, :], positions[..., i + 1, :]
+            c, d = positions[..., j, :], positions[..., j + 1, :]
+            axes = geometry.segment_distance(a, b, c, d)
+            smallest = xp.minimum(smallest, axes - 2 * arm.link_radius)
+    return smallest
