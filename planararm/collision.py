@@ -6,15 +6,18 @@ Distances are written once against the Python array API (NumPy and torch, autogr
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from . import geometry
 from .arm import PlanarArm
+from .errors import InvalidInputError
 from .kinematics import like
 from .obstacles import Obstacles
+from .validate import broadcast_batch, finite_array
 
 Array = Any
 """A NumPy array or a torch tensor."""
@@ -174,3 +177,78 @@ def self_clearance(q: Array, arm: PlanarArm) -> Array:
             axes = geometry.segment_distance(a, b, c, d)
             smallest = xp.minimum(smallest, axes - 2 * arm.link_radius)
     return smallest
+
+
+class MotionCertificate(NamedTuple):
+    """What :func:`certify_motion` found.
+
+    Attributes:
+        status: ``(*batch,)`` int8: 1 certified free, 0 contact, -1 undecided.
+        fraction: ``(*batch,)`` the certified part of the motion, in [0, 1].
+        contact_time: ``(*batch,)`` fraction of the motion by which contact has happened; nan if none was found.
+            The first contact lies between ``fraction`` and ``contact_time``.
+    """
+
+    status: np.ndarray
+    fraction: np.ndarray
+    contact_time: np.ndarray
+
+
+def certify_motion(
+    q_start: Array,
+    q_end: Array,
+    arm: PlanarArm,
+    obstacles: Obstacles,
+    *,
+    duration: float = 0.0,
+    margin: float = 0.0,
+    tolerance: float = 1e-6,
+) -> MotionCertificate:
+    """Certify that the straight joint motion from ``q_start`` to ``q_end`` keeps ``margin`` from every disc.
+
+    The whole motion is covered, not samples of it. See :mod:`planararm.kernels.certificate` for the bounds.
+    Joint limits are not looked at.
+
+    Args:
+        q_start: ``(*batch, n)`` [rad].
+        q_end: ``(*batch, n)`` [rad].
+        arm: The arm.
+        obstacles: Discs with batch axes that broadcast against the configurations'.
+        duration: Time that the motion takes [s]; shuttling discs move meanwhile, straight from where they are at
+            time 0 to where they are at its end.
+        margin: Distance to keep [m].
+        tolerance: Accuracy of the contact time, fraction of the motion.
+
+    Raises:
+        InvalidInputError: Wrong shapes, NaN, a negative duration or margin, a tolerance outside (0, 1).
+    """
+    from .kernels.certificate import certify_motions
+    from .kernels.launch import launch
+
+    n = arm.num_joints
+    q_start, q_end = finite_array("q_start", q_start, (n,)), finite_array("q_end", q_end, (n,))
+    for name, value, ok in (
+        ("duration", duration, 0 <= duration < np.inf),
+        ("margin", margin, 0 <= margin < np.inf),
+        ("tolerance", tolerance, 0 < tolerance < 1),
+    ):
+        if not ok:
+            needed = "in (0, 1)" if name == "tolerance" else "finite and >= 0"
+            raise InvalidInputError(f"{name} must be {needed}, got {value!r}.")
+    batch = broadcast_batch(q_start=q_start.shape[:-1], q_end=q_end.shape[:-1], obstacles=obstacles.batch_shape)
+    m = obstacles.num_obstacles
+    count = math.prod(batch)
+
+    def rows(values: Any, *trailing: int, dtype: type = np.float64) -> np.ndarray:
+        return np.ascontiguousarray(np.broadcast_to(values, (*batch, *trailing)).reshape(count, *trailing), dtype=dtype)
+
+    now = np.asarray(obstacles.positions())
+    drift = np.asarray(obstacles.positions(duration)) - now
+    status, fraction, contact = np.empty(count, np.int8), np.empty(count), np.empty(count)
+    launch(
+        certify_motions, count, rows(q_start, n), rows(q_end, n), arm.link_lengths, arm.base, arm.link_radius,
+        rows(now, m, 2), rows(drift, m, 2), rows(np.asarray(obstacles.radii), m),
+        rows(True if obstacles.mask is None else np.asarray(obstacles.mask), m, dtype=bool),
+        float(margin), float(tolerance), status, fraction, contact,
+    )  # fmt: skip
+    return MotionCertificate(status.reshape(batch), fraction.reshape(batch), contact.reshape(batch))

@@ -1,0 +1,41 @@
+"""Checks of arguments that public functions share; each raises a message with the offending value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InvalidInputError
+
+
+def finite_array(name: str, values: Any, trailing: tuple[int, ...] = ()) -> npt.NDArray[np.float64]:
+    """``values`` as float64 of shape ``(*batch, *trailing)``, finite.
+
+    Raises:
+        InvalidInputError: Not numbers, another shape, or NaN or infinity among them.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as cause:
+        raise InvalidInputError(f"{name} must be numbers, got {values!r}.") from cause
+    if array.ndim < len(trailing) or array.shape[array.ndim - len(trailing) :] != trailing:
+        shape = ", ".join(["*batch", *map(str, trailing)])
+        raise InvalidInputError(f"{name} must have shape ({shape}), got {array.shape}.")
+    if not np.isfinite(array).all():
+        raise InvalidInputError(f"{name} must be finite, got {array[~np.isfinite(array)][0]} among its numbers.")
+    return array
+
+
+def broadcast_batch(**shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The common batch shape of named arguments.
+
+    Raises:
+        InvalidInputError: They do not broadcast.
+    """
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError as cause:
+        named = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InvalidInputError(f"Batch shapes do not broadcast: {named}.") from cause
