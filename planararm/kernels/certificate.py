@@ -157,7 +157,7 @@ def certify_element(
                 gain = _free_time(
                     k, gap, fraction, wall, cx, cy, ux, uy, max(start, end), joints, speeds, bounds, lengths, rates
                 )
-                free_until[k, j] = t + gain
+                free_until[k, j] = max(free_until[k, j], t + gain)
                 smallest_gain = min(smallest_gain, gain)
         if smallest_gain < 1e-3 * tolerance:
             break
