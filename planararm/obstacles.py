@@ -119,13 +119,27 @@ class Obstacles:
         if self.shuttle is None:
             return self.centers
         xp = array_namespace(self.centers)
+        return self.centers + (1.0 - xp.abs(1.0 - self._phase(time)))[..., None] * self.shuttle[..., :2]
+
+    def _phase(self, time: float | Array) -> Array:
+        assert self.shuttle is not None
+        xp = array_namespace(self.centers)
         displacement = self.shuttle[..., :2]
         length = xp.sqrt(xp.sum(displacement * displacement, axis=-1))
         moving = length > 0
-        rate = xp.where(moving, self.shuttle[..., 2] / xp.where(moving, length, xp.ones_like(length)), xp.zeros_like(length))
+        length = xp.where(moving, length, xp.ones_like(length))
+        rate = xp.where(moving, self.shuttle[..., 2] / length, xp.zeros_like(length))
         elapsed = time[..., None] if getattr(time, "ndim", 0) else time
-        phase = (self.shuttle[..., 3] + rate * elapsed) % 2.0
-        return self.centers + (1.0 - xp.abs(1.0 - phase))[..., None] * displacement
+        return (self.shuttle[..., 3] + rate * elapsed) % 2.0
+
+    def after(self, time: float | Array) -> Obstacles:
+        """The same discs with their clock set ``time`` [s] ahead: shuttles go on from where they are then."""
+        if self.shuttle is None:
+            return self
+        xp = array_namespace(self.centers)
+        phase = self._phase(time)
+        shuttle = xp.concat([self.shuttle[..., :3], phase[..., None]], axis=-1)
+        return Obstacles(self.centers, self.radii, shuttle, self.mask)
 
     def frozen_at(self, time: float) -> Obstacles:
         """The static discs that these are at ``time`` [s]."""

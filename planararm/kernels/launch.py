@@ -65,7 +65,8 @@ def launch(kernel: Callable[..., None], count: int, *args: Any, grain: int = 256
         with _notice_if_slow():
             kernel(0, 0, *args)
         _ready.add(key)
-    parts = min(num_threads(), count // grain)
+    # The cheap test first: a single environment comes here every step.
+    parts = min(num_threads(), count // grain) if count >= 2 * grain else 1
     if parts < 2:
         kernel(0, count, *args)
         return
