@@ -23,7 +23,7 @@ def frozen_array(name: str, values: Any, shape: tuple[int, ...], error: type[Exc
     """A read-only float64 copy of ``values`` broadcast to ``shape``; a clear error for anything else."""
     try:
         array = np.array(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, OverflowError) as cause:
         raise error(f"{name} must be numbers of shape {shape}, got {values!r}.") from cause
     if not np.isfinite(array).all():
         raise error(f"{name} must be finite, got {array.tolist()}.")

@@ -21,7 +21,7 @@ def _numbers(name: str, values: Any, trailing: tuple[int, ...]) -> Array:
     else:
         try:
             array = np.array(values, dtype=np.float64)
-        except (TypeError, ValueError) as cause:
+        except (TypeError, ValueError, OverflowError) as cause:
             raise InvalidSceneError(f"Obstacle {name} must be numbers, got {values!r}.") from cause
         finite = bool(np.isfinite(array).all())
         array.flags.writeable = False

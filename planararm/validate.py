@@ -18,7 +18,7 @@ def finite_array(name: str, values: Any, trailing: tuple[int, ...] = ()) -> npt.
     """
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, OverflowError) as cause:
         raise InvalidInputError(f"{name} must be numbers, got {values!r}.") from cause
     if array.ndim < len(trailing) or array.shape[array.ndim - len(trailing) :] != trailing:
         shape = ", ".join(["*batch", *map(str, trailing)])

@@ -43,7 +43,7 @@ class Scene:
             raise InvalidSceneError(f"A scene needs Obstacles, got {type(self.obstacles).__name__}.")
         try:
             margin = float(self.safety_margin)
-        except (TypeError, ValueError) as cause:
+        except (TypeError, ValueError, OverflowError) as cause:
             raise InvalidSceneError(f"safety_margin must be a number, got {self.safety_margin!r}.") from cause
         if not (np.isfinite(margin) and margin >= 0):
             raise InvalidSceneError(f"safety_margin must be finite and >= 0, got {margin}.")
