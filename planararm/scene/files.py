@@ -18,8 +18,8 @@
 
 Lengths are metres, angles radians, speeds metres per second. ``arm`` takes the arguments of
 :class:`planararm.arm.PlanarArm`, or a ``preset``, or both (the preset with some of them changed). ``shuttle``
-is as in :class:`planararm.obstacles.Obstacles`: the disc runs from ``center`` to ``center + displacement`` and
-back; ``phase`` may be left out.
+is as in :class:`planararm.obstacles.Obstacles`: the disc runs from ``center`` to ``center + displacement``
+and back; ``phase`` may be left out.
 """
 
 from __future__ import annotations
