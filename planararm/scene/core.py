@@ -50,11 +50,13 @@ class Scene:
         object.__setattr__(self, "safety_margin", margin)
         room = np.where(self._mask(), self.base_clearance(), np.inf)
         # Observations carry float32 discs: a disc at exactly the margin may come back a little nearer.
-        if (room < margin - 1e-6 * self.arm.reach).any():
-            where = tuple(int(i) for i in np.argwhere(room < margin)[0])
-            center, radius = np.asarray(self.obstacles.centers)[where], float(np.asarray(self.obstacles.radii)[where])
+        covers = room < margin - 1e-6 * self.arm.reach
+        if covers.any():
+            where = tuple(int(i) for i in np.argwhere(covers)[0])
+            center = np.asarray(self.obstacles.centers)[where].tolist()
+            radius = float(np.asarray(self.obstacles.radii)[where])
             raise InvalidSceneError(
-                f"Disc {where[-1]} (center {center.tolist()}, radius {radius}) covers the base {self.arm.base.tolist()}: "
+                f"Disc {where[-1]} (center {center}, radius {radius}) covers the base {self.arm.base.tolist()}: "
                 f"the first link's clearance there is {room[where]:.6g} m, below the safety margin {margin} m."
             )
 
