@@ -1,0 +1,179 @@
+"""The batch that a policy solves: checked, broadcast and flattened to rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arm import FloatArray, PlanarArm
+from ..collision import clearance
+from ..errors import InvalidInputError
+from ..kinematics import wrap_angle
+from ..obstacles import Obstacles
+from ..scene import Scene
+from ..validate import broadcast_batch, finite_array
+from .protocol import IKSolution, Reason
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A batch of N targets, all leading axes in one.
+
+    Args:
+        target_position: ``(N, 2)`` [m].
+        q: ``(N, n)`` where the arm is, clipped to the joint limits [rad].
+        target_orientation: ``(N,)`` [rad] or None.
+        arm: The arm.
+        obstacles: Discs with batch shape ``(N,)`` or ``()``.
+        safety_margin: [m].
+        batch: The leading axes of the answer.
+    """
+
+    target_position: FloatArray
+    q: FloatArray
+    target_orientation: FloatArray | None
+    arm: PlanarArm
+    obstacles: Obstacles
+    safety_margin: float
+    batch: tuple[int, ...]
+
+    @property
+    def num_rows(self) -> int:
+        """Number of targets N."""
+        return int(self.target_position.shape[0])
+
+    def scene(self) -> Scene:
+        """The rows' scene, of batch shape ``(N,)`` or ``()``."""
+        return Scene(self.arm, self.obstacles, self.safety_margin)
+
+    def take(self, rows: Any) -> Problem:
+        """The problem of some rows only.
+
+        Args:
+            rows: Indices or a mask of the N rows.
+        """
+        orientation = self.target_orientation
+        target = self.target_position[rows]
+        return Problem(
+            target,
+            self.q[rows],
+            None if orientation is None else orientation[rows],
+            self.arm,
+            self.obstacles[rows] if self.obstacles.batch_shape else self.obstacles,
+            self.safety_margin,
+            (target.shape[0],),
+        )
+
+    def error(self, q: FloatArray) -> FloatArray:
+        """Distance of the end effector from the target [m]: ``(N,)``."""
+        miss = self.arm.end_effector(q) - self.target_position
+        return np.asarray(np.hypot(miss[:, 0], miss[:, 1]))
+
+    def is_free(self, q: FloatArray) -> np.ndarray:
+        """Whether the arm keeps the safety margin from all discs: ``(N,)`` bool."""
+        if self.obstacles.num_obstacles == 0:
+            return np.ones(self.num_rows, dtype=bool)
+        return np.asarray(clearance(q, self.arm, self.obstacles) >= self.safety_margin)
+
+    def is_outside(self, tolerance: float) -> np.ndarray:
+        """Whether the target is more than ``tolerance`` [m] outside the annulus of the links: ``(N,)``."""
+        away = self.target_position - self.arm.base
+        distance = np.hypot(away[:, 0], away[:, 1])
+        return (distance > self.arm.reach + tolerance) | (distance < self.arm.inner_reach - tolerance)
+
+    def reasons(self, q: FloatArray, tolerance: float) -> np.ndarray:
+        """What can be said of answers by looking at them: ``(N,)`` int8 of :class:`Reason`.
+
+        Args:
+            q: ``(N, n)`` [rad].
+            tolerance: Largest distance from the target [m]; an orientation must agree to ``tolerance /
+                reach`` [rad].
+        """
+        met = self.error(q) <= tolerance
+        if self.target_orientation is not None:
+            turn = np.abs(wrap_angle(q.sum(axis=-1) - self.target_orientation))
+            met &= turn <= tolerance / self.arm.reach
+        met &= self.arm.limit_violation(q) <= 0.0
+        missed = np.where(self.is_outside(tolerance), Reason.OUT_OF_REACH, Reason.NOT_CONVERGED)
+        reason = np.where(met, np.where(self.is_free(q), Reason.SOLVED, Reason.BLOCKED), missed)
+        return reason.astype(np.int8)
+
+    def solution(
+        self, q: FloatArray, reason: np.ndarray, info: Mapping[str, np.ndarray] | None = None
+    ) -> IKSolution:
+        """The answer in the caller's batch shape."""
+        reason = np.asarray(reason, dtype=np.int8).reshape(self.batch)
+        return IKSolution(
+            np.array(q, dtype=np.float64).reshape(*self.batch, self.arm.num_joints),
+            reason == Reason.SOLVED,
+            reason,
+            {name: np.asarray(values).reshape(self.batch) for name, values in (info or {}).items()},
+        )
+
+
+def make_problem(
+    target_position: Any,
+    q: Any,
+    scene: Scene,
+    target_orientation: Any = None,
+    *,
+    orientation: str | None = None,
+) -> Problem:
+    """Check the arguments of :meth:`IKPolicy.solve` and bring them to rows.
+
+    Args:
+        target_position: ``(*batch, 2)`` [m].
+        q: ``(*batch, n)`` [rad].
+        scene: The arm among discs.
+        target_orientation: ``(*batch,)`` [rad] or None.
+        orientation: Why the policy does not handle orientations; None if it does.
+
+    Raises:
+        InvalidInputError: Wrong shapes, NaN, no scene, or an orientation that the policy does not handle.
+    """
+    if not isinstance(scene, Scene):
+        raise InvalidInputError(f"scene must be a Scene, got {type(scene).__name__}.")
+    if target_orientation is not None and orientation is not None:
+        raise InvalidInputError(f"target_orientation must be None: {orientation}")
+    arm, n = scene.arm, scene.arm.num_joints
+    target = finite_array("target_position", target_position, (2,))
+    q = finite_array("q", q, (n,))
+    shapes = {"target_position": target.shape[:-1], "q": q.shape[:-1], "scene": scene.batch_shape}
+    heading = None
+    if target_orientation is not None:
+        heading = finite_array("target_orientation", target_orientation)
+        shapes["target_orientation"] = heading.shape
+    batch = broadcast_batch(**shapes)
+    if scene.batch_shape not in ((), batch):
+        raise InvalidInputError(
+            f"The scene's batch shape must be () or {batch} like the targets and q, got {scene.batch_shape}."
+        )
+    count = math.prod(batch)
+    if heading is not None:
+        heading = np.broadcast_to(heading, batch).reshape(count)
+    return Problem(
+        np.broadcast_to(target, (*batch, 2)).reshape(count, 2),
+        arm.clip(np.broadcast_to(q, (*batch, n)).reshape(count, n)),
+        heading,
+        arm,
+        _flat(scene.obstacles, batch),
+        scene.safety_margin,
+        batch,
+    )
+
+
+def _flat(obstacles: Obstacles, batch: tuple[int, ...]) -> Obstacles:
+    """The discs where they are at time 0, with at most one batch axis."""
+    if not obstacles.is_static:
+        obstacles = obstacles.frozen_at(0.0)
+    if len(obstacles.batch_shape) < 2:
+        return obstacles
+    count, m = math.prod(batch), obstacles.num_obstacles
+    mask = None if obstacles.mask is None else np.reshape(obstacles.mask, (count, m))
+    return Obstacles(
+        np.reshape(obstacles.positions(), (count, m, 2)), np.reshape(obstacles.radii, (count, m)), None, mask
+    )
