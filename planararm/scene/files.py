@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import secrets
 import tomllib
 from collections.abc import Sequence
@@ -36,8 +37,9 @@ from ..paths.files import read_text
 from .core import Scene
 from .schema import scene_from_mapping
 
-# The standard parser takes time quadratic in the length of a dotted key.
+# The standard parser takes time quadratic in the parts of a dotted key: a small file could take minutes.
 MAX_LINE_LENGTH = 2000
+MAX_KEY_PARTS = 20
 
 
 def load_scene(file: str | os.PathLike[str]) -> Scene:
@@ -52,6 +54,8 @@ def load_scene(file: str | os.PathLike[str]) -> Scene:
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) > MAX_LINE_LENGTH:
             raise FileFormatError(f"{name}, line {number} has more than {MAX_LINE_LENGTH} characters.")
+        if any(part.count(".") > MAX_KEY_PARTS for part in re.split(r"[\[\]{}=,]", line)):
+            raise FileFormatError(f"{name}, line {number} has a key of more than {MAX_KEY_PARTS} parts.")
     try:
         values = tomllib.loads(text)
     except ValueError as cause:

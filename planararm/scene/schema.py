@@ -22,7 +22,7 @@ OBSTACLES_KEYS = ("centers", "radii", "shuttle", "mask")
 def _check_keys(kind: str, values: Mapping[str, Any], known: Sequence[str], required: Sequence[str]) -> None:
     for key in values:
         if key not in known:
-            raise UnknownNameError(kind, key, known)
+            raise UnknownNameError(f"{kind} key", key, known)
     for key in required:
         if key not in values:
             raise InvalidSceneError(f"{kind} needs {key!r}, got only {sorted(values)}.")
@@ -73,7 +73,7 @@ def arm_from_mapping(values: Any) -> PlanarArm:
     if not isinstance(values, Mapping):
         raise InvalidSceneError(f"arm must be a table with preset or link_lengths, got {_show(values)}.")
     known = ["preset", *(item.name for item in fields(PlanarArm))]
-    _check_keys("arm key", values, known, ())
+    _check_keys("arm", values, known, ())
     given = {key: _numbers(key, value) for key, value in values.items() if key != "preset"}
     if "preset" not in values:
         return make_arm(given)
@@ -87,7 +87,7 @@ def _obstacles(values: Any) -> Obstacles:
     if isinstance(values, Obstacles):
         return values
     if isinstance(values, Mapping):
-        _check_keys("obstacles key", values, OBSTACLES_KEYS, ("centers", "radii"))
+        _check_keys("obstacles", values, OBSTACLES_KEYS, ("centers", "radii"))
         return Obstacles(**values)
     if not isinstance(values, list | tuple):
         raise InvalidSceneError(
@@ -98,7 +98,7 @@ def _obstacles(values: Any) -> Obstacles:
         where = f"obstacles[{i}]"
         if not isinstance(disc, Mapping):
             raise InvalidSceneError(f"{where} must be a table with center and radius, got {_show(disc)}.")
-        _check_keys(f"{where} key", disc, OBSTACLE_KEYS, ("center", "radius"))
+        _check_keys(where, disc, OBSTACLE_KEYS, ("center", "radius"))
         centers.append(_pair(f"{where}.center", disc["center"]))
         radii.append(_number(f"{where}.radius", disc["radius"]))
         shuttles.append(_shuttle(f"{where}.shuttle", disc["shuttle"]) if "shuttle" in disc else None)
@@ -113,7 +113,7 @@ def _obstacles(values: Any) -> Obstacles:
 def _shuttle(where: str, values: Any) -> list[float]:
     if not isinstance(values, Mapping):
         raise InvalidSceneError(f"{where} must be a table with displacement and speed, got {_show(values)}.")
-    _check_keys(f"{where} key", values, SHUTTLE_KEYS, ("displacement", "speed"))
+    _check_keys(where, values, SHUTTLE_KEYS, ("displacement", "speed"))
     return [
         *_pair(f"{where}.displacement", values["displacement"]),
         _number(f"{where}.speed", values["speed"]),
@@ -135,7 +135,7 @@ def scene_from_mapping(values: Mapping[str, Any]) -> Scene:
         UnknownNameError: A key or a preset that does not exist.
         InvalidArmError: The numbers do not describe an arm.
     """
-    _check_keys("scene key", values, SCENE_KEYS, ("arm",))
+    _check_keys("scene", values, SCENE_KEYS, ("arm",))
     return Scene(
         arm_from_mapping(values["arm"]),
         _obstacles(values.get("obstacles", [])),
