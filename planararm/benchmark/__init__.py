@@ -1,0 +1,1 @@
+"""The benchmark: suites of tasks, rollouts, results, leaderboard and report."""

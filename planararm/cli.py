@@ -1,0 +1,328 @@
+"""The command line: ``planararm ...``. Every subcommand imports what it needs inside its function."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import InvalidInputError, MissingExtraError, PlanarArmError, UnknownNameError
+
+DESCRIPTION = "Inverse kinematics of a planar arm among discs: score policies, watch them, play with them."
+
+EPILOG = """\
+examples:
+  planararm demo                              score every bundled policy, write a report with pictures
+  planararm list                              what there is: policies, suites, scenes, arms, paths ...
+  planararm bench closed-form hold            score two policies on the quick suite
+  planararm bench my_module:MyPolicy          score your own policy (a class, an object or a function)
+  planararm check my_module:MyPolicy          does it keep the contract? with advice
+  planararm render --policy closed-form --path star --out star.gif
+  planararm play                              a window: the target follows the mouse
+
+planararm COMMAND --help tells more. Interrupted runs resume when the same command is repeated.
+"""
+
+INTERRUPTED = 130
+FAILED = 2
+DEFAULT_SUITE = "v1/quick"
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = argparse.ArgumentParser(
+        prog="planararm",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"planararm {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=about, description=f"{about[0].upper()}{about[1:]}.", parents=[common]
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    bench = command("bench", _bench, "score policies on a suite of tasks: table, results.jsonl, report.html")
+    bench.add_argument(
+        "policies",
+        nargs="*",
+        metavar="POLICY",
+        help="a name (see planararm list) or an import path module:attribute; default: all bundled policies",
+    )
+    bench.add_argument("--suite", default=DEFAULT_SUITE, help="name of the suite (default: %(default)s)")
+    bench.add_argument(
+        "--out", type=Path, help="folder for the results (default: runs/ and the suite's name)"
+    )
+    bench.add_argument(
+        "--seed", type=int, default=0, help="seed for policies that draw random numbers (default: 0)"
+    )
+    bench.add_argument(
+        "--policy-kwargs",
+        metavar="JSON",
+        help="options of the policy, e.g. '{\"damping\": 0.1}'; of several, '{\"NAME\": {...}, ...}'",
+    )
+    bench.add_argument("--no-report", action="store_true", help="write no report.html")
+
+    demo = command(
+        "demo", _demo, "score every bundled policy on the quick suite and write a report with pictures"
+    )
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder (default: %(default)s)")
+
+    command("list", _list, "list policies, suites, scenes, arms, paths and environments")
+
+    check = command(
+        "check", _check, "check that a policy keeps the contract, with advice; exit code 1 if not"
+    )
+    check.add_argument("policy", metavar="POLICY", help="a name or an import path module:attribute")
+    check.add_argument("--scene", help="name or TOML file of the scene to check in (default: a bundled one)")
+    check.add_argument("--policy-kwargs", metavar="JSON", help="options of the policy, as a JSON object")
+
+    render = command("render", _render, "draw an episode of a policy as PNG, GIF or MP4")
+    render.add_argument("--policy", default="closed-form", help="default: %(default)s")
+    render.add_argument("--scene", help="name or TOML file of a scene (default: a random one)")
+    render.add_argument(
+        "--path", help="name or CSV file of a target path (default: one known to be trackable)"
+    )
+    render.add_argument("--arm", help="name of the arm (default: the scene's, else unit3)")
+    render.add_argument("--env", help="id of the environment (default: planararm/Track-v0)")
+    render.add_argument("--seed", type=int, default=0, help="seed of the episode (default: 0)")
+    render.add_argument("--steps", type=int, default=200, help="control steps at most (default: %(default)s)")
+    render.add_argument(
+        "--out", type=Path, required=True, help="file ending in .png (last frame), .gif or .mp4"
+    )
+
+    play = command("play", _play, "a window in which the target follows the mouse")
+    play.add_argument("--policy", default="closed-form", help="policy to begin with (default: %(default)s)")
+    play.add_argument("--scene", help="name or TOML file of the scene to begin with")
+    return parser
+
+
+def _json_object(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as cause:
+        raise InvalidInputError(f"--policy-kwargs must be JSON, got {text!r}: {cause}") from cause
+    if not isinstance(value, dict):
+        raise InvalidInputError(
+            f'--policy-kwargs must be a JSON object like {{"damping": 0.1}}, got {text!r}.'
+        )
+    return value
+
+
+def _find_modules_here() -> None:
+    """Let import paths name modules of the working folder, as ``python -m`` does."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+def _entrants(names: Sequence[str], options: dict[str, Any]) -> list[Any]:
+    from .benchmark.runner import bundled_entrants, entrant
+
+    if not names:
+        if options:
+            raise InvalidInputError("--policy-kwargs needs the POLICY that they are for.")
+        entrants, missing = bundled_entrants()
+        for name, reason in missing:
+            print(f"planararm: {name} is left out. {reason}", file=sys.stderr)
+        return entrants
+    if len(names) == 1 and names[0] not in options:
+        return [entrant(names[0], options)]
+    for name, value in options.items():
+        if name not in names:
+            raise UnknownNameError("policy in --policy-kwargs", name, names)
+        if not isinstance(value, dict):
+            raise InvalidInputError(f"--policy-kwargs of {name!r} must be a JSON object, got {value!r}.")
+    return [entrant(name, options.get(name)) for name in names]
+
+
+def _score(entrants: list[Any], suite_name: str, out: Path, seed: int, report: bool) -> int:
+    """Run, print the table, write the report."""
+    try:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError as cause:
+        raise MissingExtraError("planararm bench", "cli") from cause
+    from .benchmark.leaderboard import build_leaderboard
+    from .benchmark.runner import run
+    from .benchmark.suites import load_suite
+    from .benchmark.table import make_console, print_leaderboard
+
+    console, notes = make_console(), make_console(stderr=True)
+    with notes.status(f"Generating suite {suite_name} and its ground truth"):
+        suite = load_suite(suite_name)
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=notes) as bars:
+            bar = {one.name: bars.add_task(one.name, total=len(suite), start=False) for one in entrants}
+
+            def progress(policy: str, group: str, count: int) -> None:
+                bars.start_task(bar[policy])
+                bars.advance(bar[policy], count)
+
+            rows = run(entrants, suite, out, seed=seed, progress=progress)
+    except KeyboardInterrupt:
+        print(
+            f"\nplanararm: interrupted. {out} keeps what was done; repeat the command to go on.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    print_leaderboard(build_leaderboard(rows), console)
+    if not report:
+        return 0
+    try:
+        from .benchmark.report import write_report
+
+        with notes.status("Drawing the report"):
+            page = write_report(out)
+    except MissingExtraError as error:
+        print(f"planararm: no report.html was written. {error}", file=sys.stderr)
+        return 0
+    console.print(f"\nReport: {page}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    _find_modules_here()
+    options = _json_object(arguments.policy_kwargs)
+    out = arguments.out or Path("runs") / arguments.suite.replace("/", "-")
+    entrants = _entrants(arguments.policies, options)
+    return _score(entrants, arguments.suite, out, arguments.seed, not arguments.no_report)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    code = _score(_entrants([], {}), DEFAULT_SUITE, arguments.out, 0, True)
+    if code == 0:
+        print("Next: planararm play, or score a policy of your own: planararm bench my_module:MyPolicy")
+    return code
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    import gymnasium as gym
+
+    from .arm import PRESETS
+    from .benchmark.suites import available_suites
+    from .paths import available_paths
+    from .policies import available_policies
+    from .scene import available_scenes
+
+    environments = sorted(name for name in gym.registry if name.startswith("planararm/"))
+    for title, names in (
+        ("policies", available_policies()),
+        ("suites", available_suites()),
+        ("scenes", available_scenes()),
+        ("arms", sorted(PRESETS)),
+        ("paths", available_paths()),
+        ("environments", environments),
+    ):
+        print(f"{title}:")
+        for name in names:
+            print(f"  {name}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from .policies import check_policy, make_policy
+    from .scene import make_scene
+
+    _find_modules_here()
+    policy = make_policy(arguments.policy, **_json_object(arguments.policy_kwargs))
+    scene = None if arguments.scene is None else make_scene(arguments.scene)
+    report = check_policy(policy, scene)
+    print(report)
+    return 0 if report.passed else 1
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    import gymnasium as gym
+
+    from .policies import make_policy
+    from .rendering.recording import write_frames
+
+    _find_modules_here()
+    if arguments.steps < 1:
+        raise InvalidInputError(f"--steps must be at least 1, got {arguments.steps}.")
+    policy = make_policy(arguments.policy)
+    given = {"arm": arguments.arm, "scene": arguments.scene, "path": arguments.path}
+    options = {name: value for name, value in given.items() if value is not None}
+    environment = arguments.env or "planararm/Track-v0"
+    known = [name for name in gym.registry if name.startswith("planararm/")]
+    if environment not in known:
+        raise UnknownNameError("environment", environment, known)
+    env = gym.make(environment, render_mode="rgb_array", max_episode_steps=arguments.steps, **options)
+    with env:
+        policy.bind(env)
+        policy.reset()
+        observation, info = env.reset(seed=arguments.seed)
+        frames, over = [env.render()], False
+        errors, contacts = [], 0
+        while not over:
+            action, _ = policy.predict(observation)
+            observation, _, terminated, truncated, info = env.step(action)
+            over = terminated or truncated
+            frames.append(env.render())
+            errors.append(info["tracking_error"])
+            contacts += info["collision"]
+        fps = env.metadata["render_fps"]
+    last_only = arguments.out.suffix.lower() == ".png"
+    write_frames(frames[-1:] if last_only else frames, arguments.out, fps=fps)
+    mean = sum(errors) / len(errors)
+    print(
+        f"{arguments.out}: {len(errors)} steps, mean tracking error {mean:.2g} m, "
+        f"{contacts} steps stopped by a disc"
+    )
+    return 0
+
+
+def _play(arguments: argparse.Namespace) -> int:
+    from .play import play
+
+    _find_modules_here()
+    options = {"policy": arguments.policy, "scene": arguments.scene}
+    play(**{name: value for name, value in options.items() if value is not None})
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Arguments; default: those of the process.
+
+    Returns:
+        Exit code: 0 all went well, 1 a checked policy failed, 2 an error, 130 interrupted.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if not hasattr(arguments, "run"):
+        parser.print_help()
+        return 0
+    try:
+        return int(arguments.run(arguments))
+    except PlanarArmError as error:
+        if arguments.debug:
+            raise
+        print(f"planararm: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("\nplanararm: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
