@@ -14,7 +14,10 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-RELATIVE_TOLERANCE = 1e-13
+PANEL_TOLERANCE = 1e-13
+INVERSE_TOLERANCE = 1e-12
+"""Both relative to the whole length."""
+
 _MAX_HALVINGS = 40
 _MAX_NEWTON_STEPS = 80
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
@@ -43,7 +46,7 @@ class ArcLength:
         for _ in range(_MAX_HALVINGS):
             middle = (start + end) / 2
             left, right = _integrals(speed, start, middle), _integrals(speed, middle, end)
-            agrees = np.abs(left + right - whole) <= RELATIVE_TOLERANCE * scale
+            agrees = np.abs(left + right - whole) <= PANEL_TOLERANCE * scale
             done.append(np.stack([start, left + right], axis=-1)[agrees])
             start, end = (
                 np.concatenate([start[~agrees], middle[~agrees]]),
@@ -80,13 +83,19 @@ class ArcLength:
         share = missing / np.maximum(
             self._cumulative[panel + 1] - self._cumulative[panel], np.finfo(float).tiny
         )
-        u = low + np.clip(share, 0.0, 1.0) * (high - low)
+        u: FloatArray = low + np.clip(share, 0.0, 1.0) * (high - low)
+        open_ = np.arange(u.size)
         for _ in range(_MAX_NEWTON_STEPS):
-            residual = _integrals(self._speed, start, u) - missing
-            low, high = np.where(residual <= 0, u, low), np.where(residual >= 0, u, high)
-            if (np.abs(residual) <= RELATIVE_TOLERANCE * self.total).all():
+            at = u[open_]
+            residual = _integrals(self._speed, start[open_], at) - missing[open_]
+            low[open_] = np.where(residual <= 0, at, low[open_])
+            high[open_] = np.where(residual >= 0, at, high[open_])
+            slope = self._speed(at)
+            step = at - residual / np.where(slope > 0, slope, np.inf)
+            inside = (step > low[open_]) & (step < high[open_])
+            unsolved = np.abs(residual) > INVERSE_TOLERANCE * self.total
+            u[open_] = np.where(inside, step, np.where(unsolved, (low[open_] + high[open_]) / 2, at))
+            open_ = open_[unsolved]
+            if not open_.size:
                 break
-            slope = self._speed(u)
-            step = u - residual / np.where(slope > 0, slope, np.inf)
-            u = np.where((step > low) & (step < high), step, (low + high) / 2)
-        return np.asarray(u)
+        return u

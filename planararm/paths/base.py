@@ -19,6 +19,10 @@ Parameter = Literal["arc-length", "time"]
 PARAMETERS: tuple[Parameter, ...] = ("arc-length", "time")
 
 
+def _rebuild(kind: type[Path], values: dict[str, Any]) -> Path:
+    return kind(**values)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -147,6 +151,10 @@ class Path(ABC):
         """Plain names, numbers and lists; :func:`planararm.paths.make_path` rebuilds the path from them."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return {"kind": self.kind, **{name: _plain(value) for name, value in values.items()}}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild through the constructor, so that copies are validated and tables are not sent."""
+        return _rebuild, (type(self), {item.name: getattr(self, item.name) for item in fields(self)})
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Path):

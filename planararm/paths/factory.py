@@ -34,8 +34,10 @@ class _Place:
 
     @classmethod
     def of(cls, arm: PlanarArm) -> _Place:
-        width = arm.reach - arm.inner_reach
-        distance = arm.inner_reach + _CENTER_SHARE * width
+        # A one-link arm's annulus is a bare circle; its paths go through the disc, out of its reach.
+        inner = arm.inner_reach if arm.inner_reach < arm.reach else 0.0
+        width = arm.reach - inner
+        distance = inner + _CENTER_SHARE * width
         return cls(
             arm.base + distance * np.array([np.cos(_CENTER_ANGLE), np.sin(_CENTER_ANGLE)]),
             _RADIUS_SHARE * width,
