@@ -97,12 +97,14 @@ def advance(
         return np.array(np.broadcast_to(values, (*batch, *trailing))).reshape(count, *trailing)
 
     now = discs.positions(time)
+    drift = rows(discs.positions(time + dt) - now, m, 2)
     end = rows(q, n)
     fraction, collided, clearance = np.empty(count), np.empty(count, dtype=bool), np.empty(count)
     launch(
-        transition.advance_batch, count, end, rows(q_command, n), arm.joint_limits, arm.joint_velocity_limits * dt,
-        arm.link_lengths, arm.base, arm.link_radius, rows(now, m, 2), rows(discs.positions(time + dt) - now, m, 2),
-        rows(discs.radii, m), rows(True if discs.mask is None else discs.mask, m), code, fraction, collided, clearance,
+        transition.advance_batch, count, np.zeros(count, dtype=bool), end, rows(q_command, n), arm.joint_limits, arm.joint_velocity_limits * dt,
+        arm.link_lengths, arm.base, arm.link_radius, rows(now, m, 2), drift, rows(discs.radii, m),
+        rows(True if discs.mask is None else discs.mask, m), code, np.empty((count, n + 1, 2)), np.full(count, m),
+        drift.any(axis=(1, 2)), np.full((count, n, m), -np.inf), np.zeros((count, 2), np.int64), fraction, collided, clearance,
     )  # fmt: skip
     end = end.reshape(*batch, n)
     return Transition(
@@ -238,6 +240,7 @@ class State:
         self.home, self.centers, self.drift = (np.zeros((count, m, 2)) for _ in range(3))
         self.shuttle, self.radii = np.zeros((count, m, 4)), np.ones((count, m))
         self.present, self.moving = np.zeros((count, m), dtype=bool), np.zeros(count, dtype=bool)
+        self.extent = np.zeros(count, dtype=np.int64)
         self.goals, self.steps = np.zeros((count, task.horizon + 1, 2)), np.zeros(count, dtype=np.int64)
         self.lower, self.nearest = np.zeros((count, n, m)), np.zeros((count, 2), dtype=np.int64)
 
@@ -274,7 +277,7 @@ class Dynamics:
         n = task.interface.arm.num_joints
         self.observation = np.zeros((count, task.interface.observation_size), dtype=np.float32)
         self.achieved_goal, self.desired_goal = (np.zeros((count, 2), dtype=np.float32) for _ in range(2))
-        self.reward, self.measures = np.zeros(count), np.zeros((count, 4))
+        self.reward, self.measures, self.clearance = np.zeros(count), np.zeros((3, count)), np.zeros(count)
         self.success, self.collided, self.terminated = (np.zeros(count, dtype=bool) for _ in range(3))
         self.constraints = np.zeros((count, 1 + 2 * n))
         self.reachable = np.full(count, UNKNOWN, dtype=np.int8)
@@ -289,21 +292,24 @@ class Dynamics:
         arm, interface, dials, state = task.interface.arm, task.interface, task.dials, self.state
         common = (arm.link_lengths, arm.base, arm.link_radius, task.safety_margin, interface.dt)
         judge = (task.success_tolerance, task.reward == "sparse", interface.num_preview)
-        discs = (state.home, state.shuttle, state.radii, state.present, state.centers, state.drift, state.moving)
+        discs = (
+            state.home, state.shuttle, state.radii, state.present, state.centers, state.drift, state.moving,
+            state.extent,
+        )  # fmt: skip
         motion = (
             state.q, state.joint_velocity, state.joint_positions, state.goals, state.steps, state.lower, state.nearest,
         )  # fmt: skip
         outcome = (
             self.observation, self.achieved_goal, self.desired_goal, self.reward, self.measures, self.success,
-            self.constraints,
+            self.constraints, self.clearance, self.collided, self.terminated,
         )  # fmt: skip
         self._reset_arguments = (
-            *task.num_obstacles, *dials.kernel_arguments()[:5], dials.max_speed * arm.reach, task.track, arm.reach,
+            self._none_skipped, *task.num_obstacles, *dials.kernel_arguments()[:5], dials.max_speed * arm.reach, task.track, arm.reach,
             arm.joint_limits, arm.joint_velocity_limits, *common, *judge, *discs, *motion, *outcome,
         )  # fmt: skip
         self._step_arguments = (
-            interface.control_mode == "delta", arm.joint_limits, interface.max_step, *common,
-            on_collision_code(task.on_collision), *judge, *discs, *motion, *outcome, self.collided, self.terminated,
+            np.zeros((count, n)), np.zeros(count), interface.control_mode == "delta", arm.joint_limits, interface.max_step, *common,
+            on_collision_code(task.on_collision), *judge, *discs, *motion, *outcome,
         )  # fmt: skip
 
     def prepare(self, i: int, options: Mapping[str, Any] | None) -> int:
@@ -373,12 +379,10 @@ class Dynamics:
         Raises:
             InvalidSceneError: No free start was found.
         """
-        flags = np.full(len(elements), self._given | given, dtype=np.int64)
+        given |= self._given
         failed = np.zeros(len(elements), dtype=bool)
-        launch(episode.reset_batch, len(elements), elements, keys, flags, *self._reset_arguments, failed, grain=8)
-        self.collided[elements] = False
-        self.terminated[elements] = False
-        drawn = (self._given | given) & episode.GIVEN_GOALS == 0
+        launch(episode.reset_batch, len(elements), elements, keys, given, *self._reset_arguments, failed, grain=8)
+        drawn = given & episode.GIVEN_GOALS == 0
         self.reachable[elements] = REACHABLE if drawn else UNKNOWN
         if failed.any():
             raise InvalidSceneError(

@@ -235,12 +235,12 @@ class ArmEnv(gym.Env[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float32]
 
     def _info(self) -> dict[str, Any]:
         dynamics = self._dynamics
-        tracking_error, clearance, violation, reward_distance = dynamics.measures[0].tolist()
+        tracking_error, violation, reward_distance = dynamics.measures[:, 0].tolist()
         collision = bool(dynamics.collided[0])
         return {
             "tracking_error": tracking_error,
             "is_success": bool(dynamics.success[0]),
-            "clearance": clearance,
+            "clearance": float(dynamics.clearance[0]),
             "collision": collision,
             "reachable": int(dynamics.reachable[0]),
             "cost": float(collision),

@@ -159,11 +159,11 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
 
     def _info(self) -> dict[str, Any]:
         dynamics = self._dynamics
-        tracking_error, clearance, violation, reward_distance = np.ascontiguousarray(dynamics.measures.T)
+        tracking_error, violation, reward_distance = dynamics.measures.copy()
         values = {
             "tracking_error": tracking_error,
             "is_success": dynamics.success.copy(),
-            "clearance": clearance,
+            "clearance": dynamics.clearance.copy(),
             "collision": dynamics.collided.copy(),
             "reachable": dynamics.reachable.astype(np.int64),
             "cost": dynamics.collided.astype(np.float64),

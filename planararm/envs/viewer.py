@@ -47,7 +47,7 @@ class Viewer:
         dynamics, i, state = self._dynamics, self._element, self._dynamics.state
         step = int(state.steps[i])
         goals = state.goals[i]
-        error, clearance = dynamics.measures[i, 0], dynamics.measures[i, 1]
+        error, clearance = dynamics.measures[0, i], dynamics.clearance[i]
         text = [f"step {step}", f"error {error:.4f} m"]
         if np.isfinite(clearance):
             text.append(f"clearance {clearance:.4f} m")

@@ -45,132 +45,179 @@ def _time_above_zero(f, slope, curvature):
 
 
 @jit
-def _pose(phi, rates, lengths, base, t, joints, speeds):
-    """Joints and their velocities (per unit of t) at t."""
+def pose_at(phi, rates, lengths, base, t, joints):
+    """Fill ``joints (n + 1, 2)`` with the positions at t."""
     x, y = base[0], base[1]
-    vx, vy = 0.0, 0.0
     joints[0, 0], joints[0, 1] = x, y
-    speeds[0, 0], speeds[0, 1] = vx, vy
     for k in range(lengths.size):
         heading = phi[k] + t * rates[k]
-        lx, ly = lengths[k] * math.cos(heading), lengths[k] * math.sin(heading)
-        x += lx
-        y += ly
-        vx -= ly * rates[k]
-        vy += lx * rates[k]
+        x += lengths[k] * math.cos(heading)
+        y += lengths[k] * math.sin(heading)
         joints[k + 1, 0], joints[k + 1, 1] = x, y
-        speeds[k + 1, 0], speeds[k + 1, 1] = vx, vy
 
 
 @jit
-def _free_time(k, gap, fraction, wall, cx, cy, ux, uy, center_range, joints, speeds, bounds, lengths, rates):
-    """How long link k stays clear: the best of the three bounds.
+def joint_speeds(joints, rates, speeds):
+    """Fill ``speeds (n + 1, 2)`` with the joints' velocities (per unit of t)."""
+    speeds[0, 0] = speeds[0, 1] = 0.0
+    for k in range(rates.size):
+        speeds[k + 1, 0] = speeds[k, 0] - rates[k] * (joints[k + 1, 1] - joints[k, 1])
+        speeds[k + 1, 1] = speeds[k, 1] + rates[k] * (joints[k + 1, 0] - joints[k, 0])
 
-    ``gap`` is the distance to the axis, ``wall`` = radii + margin, ``bounds`` rows: V_k and b_e of the joints.
+
+@jit
+def _free_time(
+    gap, fraction, wall, cx, cy, ux, uy, ax, ay, bx, by, vax, vay, vbx, vby, fastest, bend_a, bend_b, bend_line
+):
+    """How long a link stays clear of a disc: the best of the three bounds.
+
+    Numbers only, so that it is inlined: ``gap`` is the distance to the axis, taken at ``fraction`` of it; ``wall``
+    = radii + margin; a and b are the link's ends, ``v`` their velocities; ``fastest`` and ``bend`` the bounds above.
     """
-    drift = math.sqrt(ux * ux + uy * uy)
     clear = gap - wall
     if clear <= 0.0:
         return 0.0
-    fastest = bounds[0, k + 1] + drift
     best = clear / fastest if fastest > 0.0 else np.inf
-    ax, ay, bx, by = joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1]
+    if best >= 1.0:
+        return best
     nx, ny = (ax + fraction * (bx - ax) - cx) / gap, (ay + fraction * (by - ay) - cy) / gap
-    frozen = np.inf
-    for e in (k, k + 1):
-        f = nx * (joints[e, 0] - cx) + ny * (joints[e, 1] - cy) - wall
-        slope = nx * (speeds[e, 0] - ux) + ny * (speeds[e, 1] - uy)
-        frozen = min(frozen, _time_above_zero(f, slope, bounds[1, e]))
-    best = max(best, frozen)
-    # The line's normal, on the side away from the disc.
-    lx, ly = -(by - ay) / lengths[k], (bx - ax) / lengths[k]
-    offset = lx * (ax - cx) + ly * (ay - cy)
+    at_a = _time_above_zero(nx * (ax - cx) + ny * (ay - cy) - wall, nx * (vax - ux) + ny * (vay - uy), bend_a)
+    at_b = _time_above_zero(nx * (bx - cx) + ny * (by - cy) - wall, nx * (vbx - ux) + ny * (vby - uy), bend_b)
+    best = max(best, min(at_a, at_b))
+    if best >= 1.0:
+        return best
+    length = math.sqrt((bx - ax) * (bx - ax) + (by - ay) * (by - ay))
+    nx, ny = -(by - ay) / length, (bx - ax) / length
+    offset = nx * (ax - cx) + ny * (ay - cy)
     if offset < 0.0:
-        lx, ly, offset = -lx, -ly, -offset
+        nx, ny, offset = -nx, -ny, -offset
     if offset > wall:
-        foot = ((cx - ax) * (bx - ax) + (cy - ay) * (by - ay)) / (lengths[k] * lengths[k])
-        px = speeds[k, 0] + foot * (speeds[k + 1, 0] - speeds[k, 0])
-        py = speeds[k, 1] + foot * (speeds[k + 1, 1] - speeds[k, 1])
-        curvature = center_range * rates[k] * rates[k] + 2.0 * abs(rates[k]) * drift
-        for j in range(k):
-            curvature += lengths[j] * (rates[j] - rates[k]) ** 2
-        best = max(best, _time_above_zero(offset - wall, lx * (px - ux) + ly * (py - uy), curvature))
+        foot = ((cx - ax) * (bx - ax) + (cy - ay) * (by - ay)) / (length * length)
+        vx, vy = vax + foot * (vbx - vax), vay + foot * (vby - vay)
+        best = max(best, _time_above_zero(offset - wall, nx * (vx - ux) + ny * (vy - uy), bend_line))
     return best
 
 
 @jit
 def motion_bounds(rates, lengths, bounds):
-    """Fill ``bounds (2, n + 1)``: fastest point V and curvature b up to each joint."""
+    """Fill ``bounds (3, n + 1)``: fastest point V and curvature b up to each joint; the line's share of each link."""
     bounds[0, 0] = bounds[1, 0] = 0.0
     for k in range(lengths.size):
         bounds[0, k + 1] = bounds[0, k] + lengths[k] * abs(rates[k])
         bounds[1, k + 1] = bounds[1, k] + lengths[k] * rates[k] * rates[k]
+        line = 0.0
+        for j in range(k):
+            line += lengths[j] * (rates[j] - rates[k]) ** 2
+        bounds[2, k] = line
 
 
 @jit
-def certify_element(
-    phi, rates, lengths, base, link_radius, centers, drift, radii, margins, tolerance, free_until, bounds, joints, speeds
+def free_fraction(
+    i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count, resolution,
+    bounds, joints, speeds,
 ):
-    """Certify one motion.
+    """How far a motion is certified free: 1 for all of it.
+
+    Discs come as whole batches with the element's index: taking a row of an array costs more, in compiled code,
+    than the arithmetic here.
 
     Args:
+        i: Which element of the batch.
         phi: ``(n,)`` headings at t = 0.
         rates: ``(n,)`` their change over the motion.
         lengths: ``(n,)``.
         base: ``(2,)``.
         link_radius: Capsule radius.
-        centers: ``(m, 2)`` at t = 0.
-        drift: ``(m, 2)`` displacement over the motion.
-        radii: ``(m,)``.
-        margins: ``(n, m)`` distance that each pair must keep.
-        tolerance: Accuracy of the contact time, fraction of the motion.
-        free_until: ``(n, m)`` moment up to which the caller knows each pair to be free (>= 1: skip it); updated.
-        bounds: ``(2, n + 1)`` from :func:`motion_bounds`.
-        joints: ``(n + 1, 2)`` scratch.
+        centers: ``(N, m, 2)`` at t = 0.
+        drift: ``(N, m, 2)`` displacement over the motion.
+        radii: ``(N, m)``.
+        pairs: ``(P, 2)`` the pairs (link, disc) to look at: the first ``count`` rows.
+        margins: ``(P,)`` distance that each pair must keep.
+        until: ``(P,)`` zeros; filled with the moment up to which each pair is known to be free.
+        count: Number of pairs.
+        resolution: Give up where a pair gains less than this part of the motion.
+        bounds: ``(3, n + 1)`` from :func:`motion_bounds`.
+        joints: ``(n + 1, 2)`` positions at t = 0; overwritten.
         speeds: ``(n + 1, 2)`` scratch.
+    """
+    joint_speeds(joints, rates, speeds)
+    t = 0.0
+    for _ in range(MAX_EVENTS):
+        upcoming = 1.0
+        smallest_gain = np.inf
+        for p in range(count):
+            if until[p] > t + resolution:
+                upcoming = min(upcoming, until[p])
+                continue
+            k, j = pairs[p, 0], pairs[p, 1]
+            ux, uy = drift[i, j, 0], drift[i, j, 1]
+            cx, cy = centers[i, j, 0] + t * ux, centers[i, j, 1] + t * uy
+            gap, fraction = axis_distance(joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1], cx, cy)
+            spread = math.sqrt((cx - base[0]) ** 2 + (cy - base[1]) ** 2)
+            drifted = 0.0
+            if ux != 0.0 or uy != 0.0:
+                drifted = math.sqrt(ux * ux + uy * uy)
+            wall = radii[i, j] + link_radius + margins[p] + ROUNDING * (1.0 + spread)
+            # The disc's farthest distance from the base during the motion bounds the turning line's curvature.
+            bend_line = bounds[2, k] + (spread + drifted) * rates[k] * rates[k] + 2.0 * abs(rates[k]) * drifted
+            gain = _free_time(
+                gap, fraction, wall, cx, cy, ux, uy, joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1],
+                speeds[k, 0], speeds[k, 1], speeds[k + 1, 0], speeds[k + 1, 1], bounds[0, k + 1] + drifted,
+                bounds[1, k], bounds[1, k + 1], bend_line,
+            )
+            until[p] = max(until[p], t + gain)
+            upcoming = min(upcoming, until[p])
+            smallest_gain = min(smallest_gain, gain)
+        if smallest_gain < resolution:
+            return t
+        t = upcoming
+        if t >= 1.0:
+            return 1.0
+        pose_at(phi, rates, lengths, base, t, joints)
+        joint_speeds(joints, rates, speeds)
+    return t
+
+
+@jit
+def certify_element(
+    i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count, tolerance,
+    bounds, joints, speeds,
+):
+    """Certify one motion; arguments as in :func:`free_fraction`, ``tolerance``: accuracy of the contact time.
 
     Returns:
         Status, certified fraction, contact time (nan where there is none).
     """
-    n, m = free_until.shape
-    t = 0.0
-    for _ in range(MAX_EVENTS):
-        upcoming = 1.0
-        for k in range(n):
-            for j in range(m):
-                upcoming = min(upcoming, free_until[k, j])
-        if upcoming >= 1.0:
-            return FREE, 1.0, np.nan
-        t = upcoming
-        _pose(phi, rates, lengths, base, t, joints, speeds)
-        smallest_gain = np.inf
-        for k in range(n):
-            for j in range(m):
-                if free_until[k, j] > t + tolerance:
-                    continue
-                ux, uy = drift[j, 0], drift[j, 1]
-                cx, cy = centers[j, 0] + t * ux, centers[j, 1] + t * uy
-                gap, fraction = axis_distance(joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1], cx, cy)
-                start = math.hypot(cx - base[0], cy - base[1])
-                end = math.hypot(centers[j, 0] + ux - base[0], centers[j, 1] + uy - base[1])
-                wall = radii[j] + link_radius + margins[k, j] + ROUNDING * (1.0 + start)
-                gain = _free_time(
-                    k, gap, fraction, wall, cx, cy, ux, uy, max(start, end), joints, speeds, bounds, lengths, rates
-                )
-                free_until[k, j] = max(free_until[k, j], t + gain)
-                smallest_gain = min(smallest_gain, gain)
-        if smallest_gain < 1e-3 * tolerance:
-            break
+    pose_at(phi, rates, lengths, base, 0.0, joints)
+    t = free_fraction(
+        i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count,
+        1e-3 * tolerance, bounds, joints, speeds,
+    )
+    if t >= 1.0:
+        return FREE, 1.0, np.nan
     probe = min(1.0, t + tolerance)
-    _pose(phi, rates, lengths, base, probe, joints, speeds)
-    for k in range(n):
-        for j in range(m):
-            if free_until[k, j] < 1.0:
-                cx, cy = centers[j, 0] + probe * drift[j, 0], centers[j, 1] + probe * drift[j, 1]
-                gap, _ = axis_distance(joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1], cx, cy)
-                if gap < radii[j] + link_radius + margins[k, j]:
-                    return CONTACT, t, probe
+    pose_at(phi, rates, lengths, base, probe, joints)
+    for p in range(count):
+        if until[p] < 1.0:
+            k, j = pairs[p, 0], pairs[p, 1]
+            cx, cy = centers[i, j, 0] + probe * drift[i, j, 0], centers[i, j, 1] + probe * drift[i, j, 1]
+            gap, _ = axis_distance(joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1], cx, cy)
+            if gap < radii[i, j] + link_radius + margins[p]:
+                return CONTACT, t, probe
     return UNDECIDED, t, np.nan
+
+
+@jit
+def list_pairs(i, n, present, pairs, until):
+    """Fill ``pairs`` with every link and every disc that is present, ``until`` with zeros; the number of pairs."""
+    count = 0
+    for j in range(present.shape[1]):
+        if present[i, j]:
+            for k in range(n):
+                pairs[count, 0], pairs[count, 1] = k, j
+                until[count] = 0.0
+                count += 1
+    return count
 
 
 @jit
@@ -180,20 +227,18 @@ def certify_motions(
 ):
     """Certify the motions ``[start, stop)`` of a batch; see :func:`certify_element`."""
     n = lengths.size
-    m = radii.shape[1]
+    most = n * radii.shape[1]
     phi, end, rates = np.empty(n), np.empty(n), np.empty(n)
-    bounds, joints, speeds = np.empty((2, n + 1)), np.empty((n + 1, 2)), np.empty((n + 1, 2))
-    margins = np.full((n, m), margin)
-    free_until = np.empty((n, m))
+    bounds, joints, speeds = np.empty((3, n + 1)), np.empty((n + 1, 2)), np.empty((n + 1, 2))
+    pairs, margins, until = np.empty((most, 2), np.int64), np.full(most, margin), np.empty(most)
     for i in range(start, stop):
         headings(q_start[i], phi)
         headings(q_end[i], end)
         for k in range(n):
             rates[k] = end[k] - phi[k]
-            for j in range(m):
-                free_until[k, j] = 0.0 if present[i, j] else np.inf
+        count = list_pairs(i, n, present, pairs, until)
         motion_bounds(rates, lengths, bounds)
         status[i], fraction[i], contact_time[i] = certify_element(
-            phi, rates, lengths, base, link_radius, centers[i], drift[i], radii[i], margins, tolerance,
-            free_until, bounds, joints, speeds,
+            i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count,
+            tolerance, bounds, joints, speeds,
         )

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from .chain import clearance as clearance_of
 from .chain import headings, joint_positions
 from .launch import jit
 from .random import uniform
 from .sampling import draw_discs, draw_free, draw_witness
-from .transition import TERMINATE, disc_position, move_element, update_clearance
+from .transition import TERMINATE, move, place_joints, shuttle_position, update_clearance
 
 GIVEN_OBSTACLES, GIVEN_Q, GIVEN_GOALS = 1, 2, 4
 """Bits: what the caller has filled in before a reset."""
@@ -49,99 +50,105 @@ def _start_on(
             headings(q, phi)
             joint_positions(phi, lengths, base, joints)
         close = math.hypot(goal_x - joints[n, 0], goal_y - joints[n, 1]) < 1e-6 * reach
-        if close and _clear(joints, link_radius, centers, radii, present, margin):
+        if close and clearance_of(joints, link_radius, centers, radii, present) >= margin:
             return True
     return draw_free(state, limits, lengths, base, link_radius, centers, radii, present, margin, q, phi, joints)
 
 
 @jit
-def _clear(joints, link_radius, centers, radii, present, margin):
-    lower = np.full((joints.shape[0] - 1, radii.size), -np.inf)
-    nearest = np.zeros(2, np.int64)
-    return update_clearance(joints, link_radius, centers, radii, present, nearest, lower) >= margin
-
-
-@jit
 def _observe(
-    q, velocity, goals, step, num_preview, discs_too, centers, radii, drift, present, dt, observation
+    start, stop, skip, everything, q, velocity, goals, steps, num_preview, centers, radii, drift, present, moving,
+    dt, observation,
 ):
-    """Write one observation vector; the discs only where they changed."""
-    n, m = q.size, radii.size
-    for i in range(n):
-        observation[i] = q[i]
-        observation[n + i] = velocity[i]
-    at = 2 * n
-    last = goals.shape[0] - 1
-    for p in range(num_preview):
-        coming = min(step + 1 + p, last)
-        observation[at] = goals[coming, 0]
-        observation[at + 1] = goals[coming, 1]
-        at += 2
-    if discs_too:
-        for j in range(m):
-            there = present[j]
-            observation[at + 2 * j] = centers[j, 0] if there else 0.0
-            observation[at + 2 * j + 1] = centers[j, 1] if there else 0.0
-            observation[at + 2 * m + j] = radii[j] if there else 0.0
-            observation[at + 3 * m + 2 * j] = drift[j, 0] / dt if there else 0.0
-            observation[at + 3 * m + 2 * j + 1] = drift[j, 1] / dt if there else 0.0
-            observation[at + 5 * m + j] = 1.0 if there else 0.0
+    """Write the observation vectors; the discs only where they moved, or where ``everything`` is asked for."""
+    n, m = q.shape[1], radii.shape[1]
+    last = goals.shape[1] - 1
+    for i in range(start, stop):
+        if skip[i]:
+            continue
+        for a in range(n):
+            observation[i, a] = q[i, a]
+            observation[i, n + a] = velocity[i, a]
+        at = 2 * n
+        for p in range(num_preview):
+            coming = min(steps[i] + 1 + p, last)
+            observation[i, at] = goals[i, coming, 0]
+            observation[i, at + 1] = goals[i, coming, 1]
+            at += 2
+        if everything or moving[i]:
+            for j in range(m):
+                there = present[i, j]
+                observation[i, at + 2 * j] = centers[i, j, 0] if there else 0.0
+                observation[i, at + 2 * j + 1] = centers[i, j, 1] if there else 0.0
+                observation[i, at + 2 * m + j] = radii[i, j] if there else 0.0
+                observation[i, at + 3 * m + 2 * j] = drift[i, j, 0] / dt if there else 0.0
+                observation[i, at + 3 * m + 2 * j + 1] = drift[i, j, 1] / dt if there else 0.0
+                observation[i, at + 5 * m + j] = 1.0 if there else 0.0
 
 
 @jit
 def _judge(
-    i, q, joints, goals, step, limits, margin, clearance, success_tolerance, sparse,
-    achieved, desired, reward, measures, success, constraints,
+    start, stop, skip, q, joints, goals, steps, limits, margin, success_tolerance, sparse,
+    achieved, desired, reward, measures, success, constraints, clearance,
 ):
-    """Goals, reward and measures of one element; reward and success are functions of the two float32 goals only."""
-    n = q.size
-    now = min(step, goals.shape[0] - 1)
-    achieved[i, 0], achieved[i, 1] = joints[n, 0], joints[n, 1]
-    desired[i, 0], desired[i, 1] = goals[now, 0], goals[now, 1]
-    dx = np.float64(achieved[i, 0]) - np.float64(desired[i, 0])
-    dy = np.float64(achieved[i, 1]) - np.float64(desired[i, 1])
-    distance = math.sqrt(dx * dx + dy * dy)
-    success[i] = distance <= success_tolerance
-    if sparse:
-        reward[i] = 0.0 if success[i] else -1.0
-    else:
-        reward[i] = -distance
-    worst = clearance - margin
-    constraints[i, 0] = worst
-    for k in range(n):
-        below, above = q[k] - limits[k, 0], limits[k, 1] - q[k]
-        constraints[i, 1 + k] = below
-        constraints[i, 1 + n + k] = above
-        worst = min(worst, min(below, above))
-    measures[i, 0] = math.hypot(joints[n, 0] - goals[now, 0], joints[n, 1] - goals[now, 1])
-    measures[i, 1] = clearance
-    measures[i, 2] = max(0.0, -worst)
-    measures[i, 3] = -distance
+    """Goals, reward and measures; reward and success are functions of the two float32 goals only."""
+    n, last = q.shape[1], goals.shape[1] - 1
+    for i in range(start, stop):
+        if skip[i]:
+            continue
+        now = min(steps[i], last)
+        x, y, goal_x, goal_y = joints[i, n, 0], joints[i, n, 1], goals[i, now, 0], goals[i, now, 1]
+        achieved[i, 0], achieved[i, 1] = x, y
+        desired[i, 0], desired[i, 1] = goal_x, goal_y
+        dx = np.float64(achieved[i, 0]) - np.float64(desired[i, 0])
+        dy = np.float64(achieved[i, 1]) - np.float64(desired[i, 1])
+        distance = math.sqrt(dx * dx + dy * dy)
+        reached = distance <= success_tolerance
+        success[i] = reached
+        reward[i] = (0.0 if reached else -1.0) if sparse else -distance
+        worst = clearance[i] - margin
+        constraints[i, 0] = worst
+        for a in range(n):
+            below, above = q[i, a] - limits[a, 0], limits[a, 1] - q[i, a]
+            constraints[i, 1 + a] = below
+            constraints[i, 1 + n + a] = above
+            worst = min(worst, min(below, above))
+        x, y = x - goal_x, y - goal_y
+        measures[0, i] = math.sqrt(x * x + y * y)
+        measures[1, i] = max(0.0, -worst)
+        measures[2, i] = -distance
 
 
 @jit
-def _set_drift(center, shuttle, now, step, dt, drift, next_position):
-    """Displacement of a disc during the step that follows ``step``."""
-    disc_position(center, shuttle, (step + 1) * dt, next_position)
-    drift[0], drift[1] = next_position[0] - now[0], next_position[1] - now[1]
+def _set_drifts(start, stop, skip, home, shuttle, centers, present, moving, steps, dt, drift):
+    """Displacements of the moving discs during the coming step."""
+    for i in range(start, stop):
+        if moving[i] and not skip[i]:
+            for j in range(present.shape[1]):
+                if present[i, j]:
+                    x, y = shuttle_position(
+                        home[i, j, 0], home[i, j, 1], shuttle[i, j, 0], shuttle[i, j, 1], shuttle[i, j, 2],
+                        shuttle[i, j, 3], (steps[i] + 1) * dt,
+                    )
+                    drift[i, j, 0], drift[i, j, 1] = x - centers[i, j, 0], y - centers[i, j, 1]
 
 
 @jit
 def reset_batch(
-    start, stop, elements, keys, given, fewest, most, min_radius, max_radius, base_clearance, narrow_passages,
+    start, stop, elements, keys, given, skip, fewest, most, min_radius, max_radius, base_clearance, narrow_passages,
     shuttling, max_speed, track, reach, limits, velocity_limits, lengths, base, link_radius, margin, dt,
     success_tolerance, sparse, num_preview,
-    home, shuttle, radii, present, centers, drift, moving, q, velocity, joints, goals, steps, lower, nearest,
-    observation, achieved, desired, reward, measures, success, constraints, failed,
+    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, nearest,
+    observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated, failed,
 ):
     """Start a new episode in the ``elements[start:stop]`` of a batch, each a pure function of its key."""
     n, m, horizon = lengths.size, radii.shape[1], goals.shape[1] - 1
-    state, phi, scratch, place = np.empty(1, np.uint64), np.empty(n), np.empty(n), np.empty(2)
+    state, phi, scratch = np.empty(1, np.uint64), np.empty(n), np.empty(n)
     path = np.empty((horizon + 1, n))
     for e in range(start, stop):
         i = elements[e]
         state[0] = keys[e]
-        own_scene = given[e] & GIVEN_OBSTACLES == 0
+        own_scene = given & GIVEN_OBSTACLES == 0
         ready = False
         for _ in range(SCENE_TRIES if own_scene else 1):
             if own_scene:
@@ -151,15 +158,22 @@ def reset_batch(
                     narrow_passages, shuttling, max_speed, home[i], radii[i], shuttle[i], present[i],
                 )
             moving[i] = False
+            extent[i] = 0
             for j in range(m):
-                moving[i] = moving[i] or (present[i, j] and shuttle[i, j, 2] > 0.0)
-                disc_position(home[i, j], shuttle[i, j], 0.0, centers[i, j])
+                drift[i, j, 0] = drift[i, j, 1] = 0.0
+                if present[i, j]:
+                    extent[i] = j + 1
+                    moving[i] = moving[i] or shuttle[i, j, 2] > 0.0
+                centers[i, j, 0], centers[i, j, 1] = shuttle_position(
+                    home[i, j, 0], home[i, j, 1], shuttle[i, j, 0], shuttle[i, j, 1], shuttle[i, j, 2],
+                    shuttle[i, j, 3], 0.0,
+                )
             ready = True
-            if given[e] & GIVEN_GOALS == 0:
+            if given & GIVEN_GOALS == 0:
                 if track:
                     ready = draw_witness(
-                        state, limits, velocity_limits, dt, lengths, base, link_radius, centers[i], radii[i],
-                        present[i], margin, path, phi, joints[i],
+                        i, state, limits, velocity_limits, dt, lengths, base, link_radius, centers, drift, radii,
+                        present, margin, path, phi, joints[i],
                     )
                 else:
                     ready = draw_free(
@@ -171,8 +185,8 @@ def reset_batch(
                         headings(path[t], phi)
                         joint_positions(phi, lengths, base, joints[i])
                         goals[i, t, 0], goals[i, t, 1] = joints[i, n, 0], joints[i, n, 1]
-            if ready and given[e] & GIVEN_Q == 0:
-                if track and given[e] & GIVEN_GOALS == 0:
+            if ready and given & GIVEN_Q == 0:
+                if track and given & GIVEN_GOALS == 0:
                     q[i] = path[0]
                 elif track:
                     ready = _start_on(
@@ -188,65 +202,67 @@ def reset_batch(
                 break
         failed[e] = not ready
         steps[i] = 0
-        velocity[i] = 0.0
-        headings(q[i], phi)
-        joint_positions(phi, lengths, base, joints[i])
-        nearest[i] = 0
-        lower[i] = -np.inf
-        clearance = update_clearance(joints[i], link_radius, centers[i], radii[i], present[i], nearest[i], lower[i])
-        for j in range(m):
-            drift[i, j] = 0.0
-            if moving[i] and present[i, j]:
-                _set_drift(home[i, j], shuttle[i, j], centers[i, j], 0, dt, drift[i, j], place)
+        collided[i] = terminated[i] = False
+        for k in range(n):
+            velocity[i, k] = 0.0
+            for j in range(m):
+                lower[i, k, j] = -np.inf
+        nearest[i, 0] = nearest[i, 1] = 0
+        place_joints(i, i + 1, skip, q, lengths, base, joints)
+        _set_drifts(i, i + 1, skip, home, shuttle, centers, present, moving, steps, dt, drift)
+        update_clearance(
+            i, i + 1, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, clearance
+        )
         _observe(
-            q[i], velocity[i], goals[i], 0, num_preview, True, centers[i], radii[i], drift[i], present[i], dt,
-            observation[i],
+            i, i + 1, skip, True, q, velocity, goals, steps, num_preview, centers, radii, drift, present, moving, dt,
+            observation,
         )
         _judge(
-            i, q[i], joints[i], goals[i], 0, limits, margin, clearance, success_tolerance, sparse,
-            achieved, desired, reward, measures, success, constraints,
+            i, i + 1, skip, q, joints, goals, steps, limits, margin, success_tolerance, sparse,
+            achieved, desired, reward, measures, success, constraints, clearance,
         )
         reward[i] = 0.0
 
 
 @jit
 def step_batch(
-    start, stop, action, skip, delta_control, limits, max_step, lengths, base, link_radius, margin, dt,
-    on_collision, success_tolerance, sparse, num_preview,
-    home, shuttle, radii, present, centers, drift, moving, q, velocity, joints, goals, steps, lower, nearest,
-    observation, achieved, desired, reward, measures, success, constraints, collided, terminated,
+    start, stop, action, skip, command, fraction, delta_control, limits, max_step, lengths, base, link_radius, margin,
+    dt, on_collision, success_tolerance, sparse, num_preview,
+    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, nearest,
+    observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
 ):
     """One control step of the elements ``[start, stop)`` of a batch, except those to ``skip``."""
-    n, m = lengths.size, radii.shape[1]
-    phi, delta, rates, bounds = np.empty(n), np.empty(n), np.empty(n), np.empty((2, n + 1))
-    margins, free_until = np.empty((n, m)), np.empty((n, m))
-    pose, speeds = np.empty((n + 1, 2)), np.empty((n + 1, 2))
-    command, before, place = np.empty(n), np.empty(n), np.empty(2)
+    n = lengths.size
     for i in range(start, stop):
         if skip[i]:
             continue
-        for k in range(n):
-            before[k] = q[i, k]
-            command[k] = action[i, k]
-            if delta_control:
-                command[k] = q[i, k] + min(1.0, max(-1.0, command[k])) * max_step[k]
-        _, collided[i], clearance = move_element(
-            q[i], command, limits, max_step, lengths, base, link_radius, centers[i], drift[i], radii[i], present[i],
-            on_collision, joints[i], lower[i], nearest[i], phi, delta, rates, bounds, margins, free_until, pose, speeds,
-        )
-        terminated[i] = collided[i] and on_collision == TERMINATE
-        for k in range(n):
-            velocity[i, k] = (q[i, k] - before[k]) / dt
         steps[i] += 1
-        if moving[i]:
-            for j in range(m):
-                if present[i, j]:
-                    _set_drift(home[i, j], shuttle[i, j], centers[i, j], steps[i], dt, drift[i, j], place)
-        _observe(
-            q[i], velocity[i], goals[i], steps[i], num_preview, moving[i], centers[i], radii[i], drift[i],
-            present[i], dt, observation[i],
-        )
-        _judge(
-            i, q[i], joints[i], goals[i], steps[i], limits, margin, clearance, success_tolerance, sparse,
-            achieved, desired, reward, measures, success, constraints,
-        )
+        for a in range(n):
+            # The velocity is the difference of two configurations: keep the first one here.
+            velocity[i, a] = q[i, a]
+            command[i, a] = action[i, a]
+            if delta_control:
+                command[i, a] = q[i, a] + min(1.0, max(-1.0, command[i, a])) * max_step[a]
+    move(
+        start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
+        extent, moving, on_collision, joints, lower, fraction, collided,
+    )
+    for i in range(start, stop):
+        if skip[i]:
+            continue
+        terminated[i] = collided[i] and on_collision == TERMINATE
+        for a in range(n):
+            velocity[i, a] = (q[i, a] - velocity[i, a]) / dt
+    place_joints(start, stop, skip, q, lengths, base, joints)
+    _set_drifts(start, stop, skip, home, shuttle, centers, present, moving, steps, dt, drift)
+    update_clearance(
+        start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, clearance
+    )
+    _observe(
+        start, stop, skip, False, q, velocity, goals, steps, num_preview, centers, radii, drift, present, moving, dt,
+        observation,
+    )
+    _judge(
+        start, stop, skip, q, joints, goals, steps, limits, margin, success_tolerance, sparse,
+        achieved, desired, reward, measures, success, constraints, clearance,
+    )

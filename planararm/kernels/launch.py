@@ -13,7 +13,11 @@ from typing import Any
 import numba
 
 jit: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")
-"""Compile once, cache on disk, release the GIL, IEEE division; no fast-math: results must not depend on the machine."""
+"""Compile once, cache on disk, release the GIL, IEEE division; no fast-math: results must not depend on the machine.
+
+Inside a loop over a batch, call functions of numbers, not of arrays: Numba counts references (atomically) for every
+array that it hands to a function or takes a row of, which costs more than the arithmetic on a small arm.
+"""
 
 NOTICE_AFTER = 1.0
 _ready: set[int] = set()

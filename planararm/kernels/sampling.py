@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .certificate import FREE, certify_element, motion_bounds
+from .certificate import free_fraction, list_pairs, motion_bounds, pose_at
 from .chain import clearance, headings, joint_positions
 from .launch import jit
 from .random import uniform
@@ -15,6 +15,7 @@ DISC_TRIES = 200
 FREE_TRIES = 2000
 WITNESS_TRIES = 8
 WITNESS_HALVINGS = 6
+WITNESS_RESOLUTION = 1e-6
 WITNESS_SPEED = 0.7
 """Share of the velocity limits that a witness path uses at most."""
 
@@ -97,58 +98,59 @@ def draw_free(state, limits, lengths, base, link_radius, centers, radii, present
 
 @jit
 def draw_witness(
-    state, limits, velocity_limits, dt, lengths, base, link_radius, centers, radii, present, margin, path, phi, joints
+    i, state, limits, velocity_limits, dt, lengths, base, link_radius, centers, still, radii, present, margin,
+    path, phi, joints,
 ):
     """Fill ``path (T + 1, n)`` with a certified, velocity-feasible motion; False if not even a free start exists.
 
     Each joint swings about its start, ``q_i(t) = q_i0 + a_i (sin(w_i t + p_i) - sin(p_i))``, with an amplitude that
     keeps its limits and speed; where a step is not certified all amplitudes are halved, at last another start is
-    drawn. The longest resort is to stand still at a free configuration.
+    drawn. ``still`` is zero, of the shape of ``centers``. The last resort is to stand still at a free configuration.
     """
     steps, n = path.shape[0] - 1, path.shape[1]
-    m = radii.size
+    m = radii.shape[1]
     amplitude, rate, phase = np.empty(n), np.empty(n), np.empty(n)
-    turn, bounds, speeds = np.empty(n), np.empty((2, n + 1)), np.empty((n + 1, 2))
-    margins, free_until, still = np.full((n, m), margin), np.empty((n, m)), np.zeros((m, 2))
+    turn, bounds, speeds = np.empty(n), np.empty((3, n + 1)), np.empty((n + 1, 2))
+    pairs, margins, until = np.empty((n * m, 2), np.int64), np.full(n * m, margin), np.empty(n * m)
     q = np.empty(n)
     for _ in range(WITNESS_TRIES):
-        if not draw_free(state, limits, lengths, base, link_radius, centers, radii, present, margin, q, phi, joints):
+        if not draw_free(state, limits, lengths, base, link_radius, centers[i], radii[i], present[i], margin, q, phi, joints):
             return False
-        for i in range(n):
-            rate[i] = 2.0 * math.pi * uniform(state, 0.5, 2.0) / max(1, steps)
-            phase[i] = uniform(state, -math.pi, math.pi)
-            fastest = WITNESS_SPEED * velocity_limits[i] * dt / rate[i]
-            above = (limits[i, 1] - q[i]) / (1.0 - math.sin(phase[i]) + 1e-9)
-            below = (q[i] - limits[i, 0]) / (1.0 + math.sin(phase[i]) + 1e-9)
-            amplitude[i] = min(uniform(state, 0.5, 1.0) * fastest, min(above, below))
+        for a in range(n):
+            rate[a] = 2.0 * math.pi * uniform(state, 0.5, 2.0) / max(1, steps)
+            phase[a] = uniform(state, -math.pi, math.pi)
+            fastest = WITNESS_SPEED * velocity_limits[a] * dt / rate[a]
+            above = (limits[a, 1] - q[a]) / (1.0 - math.sin(phase[a]) + 1e-9)
+            below = (q[a] - limits[a, 0]) / (1.0 + math.sin(phase[a]) + 1e-9)
+            amplitude[a] = min(uniform(state, 0.5, 1.0) * fastest, min(above, below))
         for _ in range(WITNESS_HALVINGS):
             certified = True
             for t in range(steps + 1):
-                for i in range(n):
-                    path[t, i] = q[i] + amplitude[i] * (math.sin(rate[i] * t + phase[i]) - math.sin(phase[i]))
-                    path[t, i] = min(limits[i, 1], max(limits[i, 0], path[t, i]))
+                for a in range(n):
+                    path[t, a] = q[a] + amplitude[a] * (math.sin(rate[a] * t + phase[a]) - math.sin(phase[a]))
+                    path[t, a] = min(limits[a, 1], max(limits[a, 0], path[t, a]))
                 if t > 0:
                     headings(path[t - 1], phi)
                     headings(path[t], turn)
                     for k in range(n):
                         turn[k] -= phi[k]
-                        for j in range(m):
-                            free_until[k, j] = 0.0 if present[j] else np.inf
+                    count = list_pairs(i, n, present, pairs, until)
                     motion_bounds(turn, lengths, bounds)
-                    status, _, _ = certify_element(
-                        phi, turn, lengths, base, link_radius, centers, still, radii, margins, 1e-6,
-                        free_until, bounds, joints, speeds,
+                    pose_at(phi, turn, lengths, base, 0.0, joints)
+                    reached = free_fraction(
+                        i, phi, turn, lengths, base, link_radius, centers, still, radii, pairs, margins, until, count,
+                        WITNESS_RESOLUTION, bounds, joints, speeds,
                     )
-                    if status != FREE:
+                    if reached < 1.0:
                         certified = False
                         break
             if certified:
                 return True
-            for i in range(n):
-                amplitude[i] *= 0.5
+            for a in range(n):
+                amplitude[a] *= 0.5
     for t in range(steps + 1):
-        for i in range(n):
-            path[t, i] = q[i]
+        for a in range(n):
+            path[t, a] = q[a]
     return True
 
 
@@ -160,9 +162,10 @@ def draw_witnesses(
     """:func:`draw_witness` for the scenes ``[start, stop)`` of a batch."""
     n = lengths.size
     state, phi, joints = np.empty(1, np.uint64), np.empty(n), np.empty((n + 1, 2))
+    still = np.zeros_like(centers)
     for i in range(start, stop):
         state[0] = keys[i]
         found[i] = draw_witness(
-            state, limits, velocity_limits, dt, lengths, base, link_radius, centers[i], radii[i], present[i],
+            i, state, limits, velocity_limits, dt, lengths, base, link_radius, centers, still, radii, present,
             margin, paths[i], phi, joints,
         )

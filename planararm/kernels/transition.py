@@ -10,153 +10,201 @@ import math
 
 import numpy as np
 
-from .certificate import FREE, certify_element, motion_bounds
-from .chain import axis_distance, headings, joint_positions
+from .certificate import free_fraction, motion_bounds
+from .chain import axis_distance
 from .launch import jit
 
 STOP, TERMINATE, IGNORE = 0, 1, 2
 CONTACT_MARGIN = 1e-6
 """An arm that is stopped stands at least this far from the disc [m], or half as far as it already stood."""
 
-CONTACT_TOLERANCE = 1e-9
+CONTACT_RESOLUTION = 1e-5
+"""An arm is stopped where it could go on for less than this part of the step."""
+
 _SLACK = 1.0 + 1e-9
 
 
 @jit
-def disc_position(center, shuttle, time, position):
+def shuttle_position(x, y, dx, dy, speed, phase, time):
     """Where a shuttling disc is at ``time``; the twin of ``Obstacles.positions``."""
-    length = math.sqrt(shuttle[0] * shuttle[0] + shuttle[1] * shuttle[1])
-    rate = shuttle[2] / length if length > 0.0 else 0.0
-    phase = (shuttle[3] + rate * time) % 2.0
-    along = 1.0 - abs(1.0 - phase)
-    position[0] = center[0] + along * shuttle[0]
-    position[1] = center[1] + along * shuttle[1]
+    length = math.sqrt(dx * dx + dy * dy)
+    rate = speed / length if length > 0.0 else 0.0
+    along = 1.0 - abs(1.0 - (phase + rate * time) % 2.0)
+    return x + along * dx, y + along * dy
 
 
 @jit
-def pair_clearance(joints, k, center, radius, link_radius):
-    """Signed distance of link ``k`` to a disc."""
-    distance, _ = axis_distance(
-        joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1], center[0], center[1]
-    )
-    return distance - radius - link_radius
+def place_joints(start, stop, skip, q, lengths, base, joints):
+    """Fill ``joints (N, n + 1, 2)`` from ``q (N, n)``."""
+    for i in range(start, stop):
+        if skip[i]:
+            continue
+        heading, x, y = 0.0, base[0], base[1]
+        joints[i, 0, 0], joints[i, 0, 1] = x, y
+        for k in range(lengths.size):
+            heading += q[i, k]
+            x += lengths[k] * math.cos(heading)
+            y += lengths[k] * math.sin(heading)
+            joints[i, k + 1, 0], joints[i, k + 1, 1] = x, y
 
 
 @jit
-def update_clearance(joints, link_radius, centers, radii, present, nearest, lower):
-    """Exact clearance from lower bounds ``lower (n, m)``, which are tightened where they had to be.
+def update_clearance(
+    start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, clearance
+):
+    """Exact clearance from the pairs' lower bounds, which are tightened where they had to be.
 
-    ``nearest (2,)`` is the pair that was nearest last: looked at first, it rules most others out.
+    Only the first ``extent[i]`` slots are looked at. ``nearest[i]`` is the pair that was nearest last: looked at
+    first, it rules most others out.
     """
-    n, m = lower.shape
-    best = np.inf
-    if m == 0:
-        return best
-    k0, j0 = nearest[0], nearest[1]
-    if present[j0]:
-        best = pair_clearance(joints, k0, centers[j0], radii[j0], link_radius)
-        lower[k0, j0] = best
-    for j in range(m):
-        if present[j]:
-            for k in range(n):
-                if lower[k, j] < best:
-                    exact = pair_clearance(joints, k, centers[j], radii[j], link_radius)
-                    lower[k, j] = exact
+    n = joints.shape[1] - 1
+    for i in range(start, stop):
+        if skip[i]:
+            continue
+        best = np.inf
+        if extent[i] > 0:
+            k, j = nearest[i, 0], nearest[i, 1]
+            if present[i, j]:
+                best, _ = axis_distance(
+                    joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
+                    centers[i, j, 0], centers[i, j, 1],
+                )
+                best -= radii[i, j] + link_radius
+                lower[i, k, j] = best
+        for k in range(n):
+            for j in range(extent[i]):
+                if lower[i, k, j] < best and present[i, j]:
+                    exact, _ = axis_distance(
+                        joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
+                        centers[i, j, 0], centers[i, j, 1],
+                    )
+                    exact -= radii[i, j] + link_radius
+                    lower[i, k, j] = exact
                     if exact < best:
                         best = exact
-                        nearest[0], nearest[1] = k, j
-    return best
+                        nearest[i, 0], nearest[i, 1] = k, j
+        clearance[i] = best
 
 
 @jit
-def move_element(
-    q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present, on_collision,
-    joints, lower, nearest, phi, delta, rates, bounds, margins, free_until, pose, speeds,
+def move(
+    start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
+    extent, moving, on_collision, joints, lower, fraction, collided,
 ):
-    """Execute one command: update ``q``, ``joints``, ``lower``, ``nearest`` and advance ``centers`` by ``drift``.
+    """Execute one command per element: update ``q``, ``lower`` and ``centers``; ``joints`` are left as they were.
 
-    Returns:
-        Executed fraction of the (scaled) command, whether it met a disc, and the clearance where it ended.
+    Args:
+        start: First element.
+        stop: Element to stop before.
+        skip: ``(N,)`` elements to leave alone.
+        q: ``(N, n)``.
+        command: ``(N, n)``.
+        limits: ``(n, 2)``.
+        max_step: ``(n,)`` velocity limits times dt.
+        lengths: ``(n,)``.
+        base: ``(2,)``.
+        link_radius: Capsule radius.
+        centers: ``(N, m, 2)``.
+        drift: ``(N, m, 2)`` displacement of the discs during the step; zero where not ``moving``.
+        radii: ``(N, m)``.
+        present: ``(N, m)``.
+        extent: ``(N,)`` slots from here on are empty.
+        moving: ``(N,)`` whether a disc moves.
+        on_collision: STOP, TERMINATE or IGNORE.
+        joints: ``(N, n + 1, 2)`` at the step's start.
+        lower: ``(N, n, m)`` lower bounds of the pairs' distances.
+        fraction: ``(N,)`` out: executed part of the scaled command.
+        collided: ``(N,)`` out: whether the command met a disc.
     """
-    n, m = lower.shape
-    worst = 1.0
-    for i in range(n):
-        goal = min(limits[i, 1], max(limits[i, 0], command[i]))
-        delta[i] = goal - q[i]
-        worst = max(worst, abs(delta[i]) / max_step[i])
-    total = 0.0
-    for i in range(n):
-        delta[i] /= worst
-        total += delta[i]
-        rates[i] = total
-    motion_bounds(rates, lengths, bounds)
-    collided = False
-    undecided = 0
-    for j in range(m):
-        if not present[j]:
-            for k in range(n):
-                free_until[k, j] = np.inf
+    n, m = lengths.size, radii.shape[1]
+    phi, delta, rates, bounds = np.empty(n), np.empty(n), np.empty(n), np.empty((3, n + 1))
+    pairs, margins, until = np.empty((n * m, 2), np.int64), np.empty(n * m), np.empty(n * m)
+    pose, speeds = np.empty((n + 1, 2)), np.empty((n + 1, 2))
+    for i in range(start, stop):
+        if skip[i]:
             continue
-        speed = math.sqrt(drift[j, 0] * drift[j, 0] + drift[j, 1] * drift[j, 1])
+        worst = 1.0
+        for a in range(n):
+            delta[a] = min(limits[a, 1], max(limits[a, 0], command[i, a])) - q[i, a]
+            worst = max(worst, abs(delta[a]) / max_step[a])
+        rate = 0.0
         for k in range(n):
-            travel = (bounds[0, k + 1] + speed) * _SLACK
-            free_until[k, j] = np.inf
-            if lower[k, j] > travel + CONTACT_MARGIN:
-                continue
-            exact = pair_clearance(joints, k, centers[j], radii[j], link_radius)
-            lower[k, j] = exact
-            if exact > travel + CONTACT_MARGIN:
-                continue
-            if exact <= 0.0:
-                collided = True
-                continue
-            margins[k, j] = min(CONTACT_MARGIN, 0.5 * exact)
-            free_until[k, j] = 0.0
-            undecided += 1
-    fraction = 1.0
-    if undecided > 0:
-        headings(q, phi)
-        status, certified, _ = certify_element(
-            phi, rates, lengths, base, link_radius, centers, drift, radii, margins, CONTACT_TOLERANCE,
-            free_until, bounds, pose, speeds,
-        )
-        if status != FREE:
-            collided = True
-            if on_collision != IGNORE:
-                fraction = certified
-    whole = fraction == 1.0 and worst == 1.0
-    for i in range(n):
-        goal = min(limits[i, 1], max(limits[i, 0], command[i])) if whole else q[i] + fraction * delta[i]
-        q[i] = min(limits[i, 1], max(limits[i, 0], goal))
-    headings(q, phi)
-    joint_positions(phi, lengths, base, joints)
-    for j in range(m):
-        speed = math.sqrt(drift[j, 0] * drift[j, 0] + drift[j, 1] * drift[j, 1])
-        centers[j, 0] += drift[j, 0]
-        centers[j, 1] += drift[j, 1]
+            delta[k] /= worst
+            rate += delta[k]
+            rates[k] = rate
+        motion_bounds(rates, lengths, bounds)
+        met = False
+        count = 0
         for k in range(n):
-            lower[k, j] -= (bounds[0, k + 1] + speed) * _SLACK
-    clearance = update_clearance(joints, link_radius, centers, radii, present, nearest, lower)
-    return fraction, collided, clearance
+            travel = bounds[0, k + 1] * _SLACK + CONTACT_MARGIN
+            for j in range(extent[i]):
+                needed = travel
+                if moving[i]:
+                    needed += math.hypot(drift[i, j, 0], drift[i, j, 1]) * _SLACK
+                if lower[i, k, j] > needed or not present[i, j]:
+                    continue
+                exact, _ = axis_distance(
+                    joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
+                    centers[i, j, 0], centers[i, j, 1],
+                )
+                exact -= radii[i, j] + link_radius
+                lower[i, k, j] = exact
+                if exact > needed:
+                    continue
+                if exact <= 0.0:
+                    met = True
+                    continue
+                pairs[count, 0], pairs[count, 1] = k, j
+                margins[count] = min(CONTACT_MARGIN, 0.5 * exact)
+                until[count] = 0.0
+                count += 1
+        done = 1.0
+        if count > 0:
+            heading = 0.0
+            for a in range(n):
+                heading += q[i, a]
+                phi[a] = heading
+            for a in range(n + 1):
+                pose[a, 0], pose[a, 1] = joints[i, a, 0], joints[i, a, 1]
+            done = free_fraction(
+                i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count,
+                CONTACT_RESOLUTION, bounds, pose, speeds,
+            )
+            if done < 1.0:
+                met = True
+                if on_collision == IGNORE:
+                    done = 1.0
+        fraction[i], collided[i] = done, met
+        for a in range(n):
+            goal = q[i, a] + done * delta[a]
+            if done == 1.0 and worst == 1.0:
+                goal = command[i, a]
+            q[i, a] = min(limits[a, 1], max(limits[a, 0], goal))
+        for k in range(n):
+            travel = done * bounds[0, k + 1] * _SLACK
+            for j in range(extent[i]):
+                lower[i, k, j] -= travel
+        if moving[i]:
+            for j in range(extent[i]):
+                drifted = math.hypot(drift[i, j, 0], drift[i, j, 1]) * _SLACK
+                for k in range(n):
+                    lower[i, k, j] -= drifted
+                centers[i, j, 0] += drift[i, j, 0]
+                centers[i, j, 1] += drift[i, j, 1]
 
 
 @jit
 def advance_batch(
-    start, stop, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-    on_collision, fraction, collided, clearance,
+    start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
+    on_collision, joints, extent, moving, lower, nearest, fraction, collided, clearance,
 ):
-    """:func:`move_element` for the elements ``[start, stop)`` of a batch; ``q`` is updated in place."""
-    n, m = lengths.size, radii.shape[1]
-    phi, delta, rates, bounds = np.empty(n), np.empty(n), np.empty(n), np.empty((2, n + 1))
-    margins, free_until = np.empty((n, m)), np.empty((n, m))
-    joints, pose, speeds = np.empty((n + 1, 2)), np.empty((n + 1, 2)), np.empty((n + 1, 2))
-    lower, nearest = np.empty((n, m)), np.zeros(2, np.int64)
-    for i in range(start, stop):
-        headings(q[i], phi)
-        joint_positions(phi, lengths, base, joints)
-        lower[:] = -np.inf
-        fraction[i], collided[i], clearance[i] = move_element(
-            q[i], command[i], limits, max_step, lengths, base, link_radius, centers[i], drift[i], radii[i],
-            present[i], on_collision, joints, lower, nearest, phi, delta, rates, bounds, margins, free_until,
-            pose, speeds,
-        )
+    """One control step without an episode around it: :func:`move`, then where the arm is and how clear."""
+    place_joints(start, stop, skip, q, lengths, base, joints)
+    move(
+        start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
+        extent, moving, on_collision, joints, lower, fraction, collided,
+    )
+    place_joints(start, stop, skip, q, lengths, base, joints)
+    update_clearance(
+        start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, clearance
+    )
