@@ -59,7 +59,7 @@ def is_smooth(path: Path, t: np.ndarray, step: float) -> np.ndarray:
 @every_path
 def test_velocity_is_the_derivative_of_position(path):
     rng = np.random.default_rng(0)
-    t, step = rng.uniform(0.001, 0.999, 500), 1e-6
+    t, step = rng.uniform(0.001, 0.999, 500), 2e-7
     difference = (path.position(t + step) - path.position(t - step)) / (2 * step)
     smooth = is_smooth(path, t, step)
     assert smooth.mean() > 0.99
