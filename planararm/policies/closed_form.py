@@ -19,8 +19,8 @@ class ClosedForm(IKPolicy):
 
     All answers are known in closed form (elbow up and down; for three joints the whole self-motion curve), so
     "not found" is a statement about the target: ``OUT_OF_REACH`` if no configuration within the limits meets
-    it, ``BLOCKED`` if the discs are in the way of all that do. Towards a target out of reach the arm stretches
-    out as far as it can, if that is free; otherwise, and if blocked, it stays where it is.
+    it, ``BLOCKED`` if the discs are in the way of all that do. Towards a target out of reach the arm goes
+    as far as it can, if that is free; otherwise, and if blocked, it stays where it is.
 
     With a target orientation (three joints), the same among the two branches that have it; the arm stays
     where it is if neither will do.
@@ -39,7 +39,7 @@ class ClosedForm(IKPolicy):
         """The nearest free exact answer; see :meth:`IKPolicy.solve`.
 
         Raises:
-            InvalidInputError: Wrong shapes, NaN, more than three joints, or an orientation for fewer than three.
+            InvalidInputError: Wrong shapes, NaN, more than three joints, or an orientation for fewer.
         """
         positions_only = None
         if isinstance(scene, Scene):

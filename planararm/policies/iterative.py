@@ -72,7 +72,8 @@ class IterativePolicy(IKPolicy):
 
     The discs play no part in the search, which is why these policies do badly in clutter; but ``solved`` is
     claimed only of answers that meet the target within the tolerance, hold the limits and are free
-    (``BLOCKED`` if they are not free). A target out of reach gets the nearest point that the descent finds.
+    (``BLOCKED`` if they are not free). A target outside the annulus that the links span is
+    replaced by the annulus' nearest point.
 
     A step is taken only if it brings the end effector nearer, otherwise the row's trust shrinks by 4 (it
     doubles after every step taken, up to 1). Joints are clipped to their limits at every step. A start at
@@ -146,7 +147,7 @@ class IterativePolicy(IKPolicy):
         # A little inside, so that rounding cannot turn "met" here into "missed" in the verdict.
         tolerance = 0.99 * self.tolerance * arm.reach
         away = problem.target_position - arm.base
-        target = away[:, 0] + 1j * away[:, 1]
+        target = _into_annulus(away[:, 0] + 1j * away[:, 1], arm)
         q = np.ascontiguousarray((problem.q if start is None else start).T)
         chain = _kicked(make_chain(q, target, arm), target, arm, tolerance)
         answer, iterations = chain.q.copy(), np.zeros(problem.num_rows, dtype=np.int64)
@@ -171,6 +172,15 @@ class IterativePolicy(IKPolicy):
             trust = np.where(nearer, np.minimum(2 * trust, 1.0), trust / 4)
         answer[:, rows] = chain.q
         return np.ascontiguousarray(answer.T), iterations
+
+
+def _into_annulus(target: np.ndarray, arm: PlanarArm) -> np.ndarray:
+    """The point of the links' annulus nearest to a target ``(N,)``, complex, relative to the base [m]."""
+    distance = np.abs(target)
+    # At the base itself no direction is nearer than another.
+    direction = np.where(distance > 0, target, 1.0) / np.where(distance > 0, distance, 1.0)
+    outside = (distance > arm.reach) | (distance < arm.inner_reach)
+    return np.where(outside, np.clip(distance, arm.inner_reach, arm.reach) * direction, target)
 
 
 def _kicked(chain: Chain, target: np.ndarray, arm: PlanarArm, tolerance: float) -> Chain:

@@ -75,7 +75,7 @@ class Problem:
 
     def is_free(self, q: FloatArray) -> np.ndarray:
         """Whether the arm keeps the safety margin from all discs: ``(N,)`` bool."""
-        if self.obstacles.num_obstacles == 0:
+        if self.obstacles.num_obstacles == 0 or self.num_rows == 0:
             return np.ones(self.num_rows, dtype=bool)
         return np.asarray(clearance(q, self.arm, self.obstacles) >= self.safety_margin)
 

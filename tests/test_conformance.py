@@ -1,0 +1,353 @@
+"""The contract over the whole registry, and policies that break it, one rule each."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from planararm.errors import PolicyError, UnknownNameError
+from planararm.interface import EnvInterface
+from planararm.obstacles import Obstacles
+from planararm.policies import (
+    AgentPolicy,
+    DampedLeastSquares,
+    Hold,
+    IKPolicy,
+    IKSolution,
+    Reason,
+    available_policies,
+    check_policy,
+    make_policy,
+)
+from planararm.policies.conformance import example_scene
+from planararm.scene import Scene
+from planararm.scene.generator import sample_scene, sample_scenes
+
+ARMS = ["unit2", "unit3", "duka", "unit5", "snake10"]
+PAIRS = [
+    (p, a) for p in available_policies() for a in ARMS if make_policy(p).supports(example_scene(a)) is None
+]
+
+
+@pytest.mark.parametrize(("policy", "arm"), PAIRS)
+def test_bundled_policies_keep_the_contract(policy, arm):
+    report = check_policy(policy, example_scene(arm))
+    report.raise_if_failed()
+    assert report.passed
+    assert report.policy == policy
+    assert len(report.checks) == 15
+
+
+@pytest.mark.parametrize("policy", [p for p, arm in PAIRS if arm == "unit3"])
+def test_in_other_scenes(policy):
+    rng = np.random.default_rng(0)
+    scenes = [
+        Scene(example_scene("unit3").arm, Obstacles.none()),
+        sample_scene(rng, "unit3", 4, shuttling=1.0),
+        sample_scenes(rng, 2, "unit3", (1, 4)),
+    ]
+    for scene in scenes:
+        check_policy(policy, scene, seed=1).raise_if_failed()
+
+
+@pytest.mark.parametrize(
+    "policy", ["damped-least-squares", "cyclic-coordinate-descent", "jacobian-transpose"]
+)
+def test_with_restarts(policy):
+    check_policy(make_policy(policy, num_restarts=2, max_iterations=50)).raise_if_failed()
+
+
+def follow(target_position, q, scene):
+    return DampedLeastSquares().solve(target_position, q, scene).q
+
+
+def test_functions_and_agents():
+    check_policy(follow).raise_if_failed()
+    scene = example_scene("unit3")
+    interface = EnvInterface(scene.arm)
+
+    class Agent:
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            observed = interface.unpack(observation)
+            answer = follow(observed.preview[..., 0, :], observed.q, observed.scene)
+            return interface.encode_action(observed.q, answer), state
+
+    report = check_policy(AgentPolicy(Agent(), interface), scene)
+    # An agent knows one layout of observations only, not the ones that the check tries.
+    assert [check.name for check in report.failed] in ([], ["predict"])
+
+
+class Good(Hold):
+    """A policy to spoil."""
+
+    def solve(self, target_position, q, scene, *, target_orientation=None):
+        solution = super().solve(target_position, q, scene)
+        return self.spoil(solution, np.asarray(target_position), q, scene)
+
+    def spoil(self, solution, target_position, q, scene):
+        return solution
+
+
+def answer(solution, q, reason=None):
+    reason = solution.reason if reason is None else np.full(solution.reason.shape, reason, np.int8)
+    return IKSolution(q, reason == Reason.SOLVED, reason)
+
+
+class ReturnsNone(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return None
+
+
+class ReturnsNaN(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, solution.q * np.nan)
+
+
+class ReturnsNaNAtTheBase(Good):
+    def spoil(self, solution, target_position, q, scene):
+        distance = np.linalg.norm(target_position - scene.arm.base, axis=-1)
+        with np.errstate(invalid="ignore"):
+            return answer(solution, solution.q * (distance / distance)[..., None])
+
+
+class ReturnsAList(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return solution.q.tolist()
+
+
+class ReturnsFloat32(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, scene.arm.clip(solution.q).astype(np.float32))
+
+
+class WrongShape(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, solution.q[..., :-1])
+
+
+class WrongSolvedShape(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return IKSolution(solution.q, True, solution.reason)
+
+
+class UnknownReason(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, solution.q, 17)
+
+
+class SolvedAgainstItsReason(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return IKSolution(solution.q, ~solution.solved, solution.reason)
+
+
+class Raises(Good):
+    def spoil(self, solution, target_position, q, scene):
+        raise RuntimeError("out of luck")
+
+
+class RaisesFarAway(Good):
+    def spoil(self, solution, target_position, q, scene):
+        if np.linalg.norm(target_position, axis=-1).max() > 2 * scene.arm.reach:
+            raise ArithmeticError("too far")
+        return solution
+
+
+class OnlyBatches(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, np.atleast_2d(solution.q))
+
+
+class OutsideLimits(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, solution.q + 20.0)
+
+
+class TrustsTheStart(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, np.array(q))
+
+
+class Mutates(Good):
+    def spoil(self, solution, target_position, q, scene):
+        q *= 0.5
+        return solution
+
+
+class MutatesTarget(Good):
+    def spoil(self, solution, target_position, q, scene):
+        target_position += 0.5
+        return solution
+
+
+class Random(Good):
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, scene.arm.clip(solution.q + self.rng.normal(size=solution.q.shape)))
+
+
+class ReusesItsArray(Good):
+    buffers: ClassVar[dict] = {}
+    calls = 0
+
+    def spoil(self, solution, target_position, q, scene):
+        self.calls += 1
+        out = self.buffers.setdefault(solution.q.shape, np.empty_like(solution.q))
+        out[...] = solution.q if self.calls % 2 else scene.arm.clip(0 * solution.q)
+        return answer(solution, out)
+
+
+class MixesRows(Good):
+    def spoil(self, solution, target_position, q, scene):
+        mean = solution.q.reshape(-1, solution.q.shape[-1]).mean(axis=0)
+        return answer(solution, np.broadcast_to(mean, solution.q.shape).copy())
+
+
+class OneBatchAxis(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, solution.q[..., 0, :] if solution.q.ndim > 2 else solution.q)
+
+
+class FirstSceneOnly(Good):
+    def spoil(self, solution, target_position, q, scene):
+        centers = scene.obstacles.centers.reshape(-1, 2)
+        return answer(solution, scene.arm.clip(solution.q * 0 + 0.1 * centers[0, 0]))
+
+
+class ClaimsEverything(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, solution.q, Reason.SOLVED)
+
+
+class ClaimsCollisions(IKPolicy):
+    def solve(self, target_position, q, scene, *, target_orientation=None):
+        free = Scene(scene.arm, Obstacles.none())
+        return DampedLeastSquares().solve(target_position, q, free)
+
+
+class Warns(Good):
+    def spoil(self, solution, target_position, q, scene):
+        return answer(solution, np.where(np.log(np.zeros(1)) > 0, 0.0, solution.q))
+
+
+class PredictsNothing(Good):
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.zeros(7), state
+
+
+class PredictsOutside(Good):
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        action, state = super().predict(observation)
+        return action + np.float32(99), state
+
+
+@pytest.mark.parametrize(
+    ("policy", "check", "message"),
+    [
+        (ReturnsNone, "form of the answer", "ReturnsNone.solve must return an IKSolution, got NoneType"),
+        (
+            ReturnsNaN,
+            "form of the answer",
+            "must return finite joint angles, got [nan, nan, nan] in row (0,)",
+        ),
+        (ReturnsNaNAtTheBase, "target at the base", "must return finite joint angles, got [nan, nan, nan]"),
+        (ReturnsAList, "form of the answer", "must return an IKSolution, got list"),
+        (
+            ReturnsFloat32,
+            "form of the answer",
+            "q is a ndarray of float32, it must be a NumPy array of float64",
+        ),
+        (WrongShape, "form of the answer", "must return joint angles of shape (8, 3), got shape (8, 2)"),
+        (WrongSolvedShape, "form of the answer", "must return solved of shape (8,), got ()"),
+        (UnknownReason, "form of the answer", "it must hold members of Reason"),
+        (SolvedAgainstItsReason, "form of the answer", "SOLVED must go with solved only"),
+        (Raises, "form of the answer", "raised RuntimeError: out of luck"),
+        (RaisesFarAway, "target out of reach", "raised ArithmeticError: too far"),
+        (OnlyBatches, "single target", "must return joint angles of shape (3,), got shape (1, 3)"),
+        (OutsideLimits, "within the joint limits", "rad outside the joint limits [["),
+        (TrustsTheStart, "start outside the joint limits", "1 rad outside the joint limits"),
+        (Mutates, "arguments not changed", "q was changed"),
+        (MutatesTarget, "arguments not changed", "target_position was changed"),
+        (Random, "deterministic", "two calls with the same arguments: answers differ by"),
+        (ReusesItsArray, "deterministic", "the second call changed the array that the first had returned"),
+        (MixesRows, "batch equals loop", "row 0 in the batch and alone: answers differ by"),
+        (OneBatchAxis, "several batch axes", "must return joint angles of shape (2, 4, 3), got shape (2, 3)"),
+        (FirstSceneOnly, "one scene per row", "row 1 of a batch of scenes and alone: answers differ by"),
+        (ClaimsEverything, "claims are true", "but its end effector misses the target by"),
+        (
+            ClaimsEverything,
+            "target out of reach",
+            "targets at three times the reach were claimed to be solved",
+        ),
+        (ClaimsCollisions, "claims are true", "but its clearance is -"),
+        (Warns, "no warnings", "warned: RuntimeWarning: divide by zero encountered in log"),
+        (PredictsNothing, "predict", "position control: action of shape (7,), it must be (8, 3)"),
+        (PredictsOutside, "predict", "is not in the action space"),
+    ],
+)
+def test_broken_policies_are_caught(policy, check, message):
+    report = check_policy(policy)
+    found = {entry.name: entry for entry in report.failed}
+    assert check in found, str(report)
+    assert message in found[check].message
+    assert found[check].advice
+    assert not report.passed
+    with pytest.raises(PolicyError, match=f"{policy.__name__}: .* of 15 checks passed"):
+        report.raise_if_failed()
+
+
+def test_one_fault_fails_few_checks():
+    for policy, names in (
+        (Mutates, ["arguments not changed"]),
+        (Warns, ["no warnings"]),
+        (PredictsOutside, ["predict"]),
+    ):
+        assert [check.name for check in check_policy(policy).failed] == names
+
+
+def test_report_reads_well():
+    text = str(check_policy(Mutates))
+    assert text.startswith("Mutates: 14 of 15 checks passed\n")
+    assert (
+        "  FAIL  arguments not changed\n        q was changed.\n        Work on a copy: q = np.array(q).\n"
+        in text
+    )
+    assert "  ok    deterministic\n" in text
+    assert "note: one target takes" in text
+
+
+def test_scene_is_chosen_among_those_that_the_policy_supports():
+    class OnlyFive(Hold):
+        def supports(self, scene):
+            return None if scene.arm.num_joints == 5 else "five joints only."
+
+    assert check_policy(OnlyFive).passed
+    report = check_policy(OnlyFive, example_scene("unit3"))
+    assert [(check.name, check.message) for check in report.checks] == [
+        ("supports", "the policy does not support the scene: five joints only.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"), [(True, "returned True"), (RuntimeError("no"), "raised RuntimeError: no")]
+)
+def test_bad_supports(answer, message):
+    class Bad(Hold):
+        def supports(self, scene):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    assert message in check_policy(Bad).checks[0].message
+
+
+def test_does_not_bind_the_callers_policy():
+    policy = Hold()
+    check_policy(policy)
+    assert policy.interface is None
+
+
+def test_unknown_policy():
+    with pytest.raises(UnknownNameError, match=r"Unknown policy 'hol'. Did you mean 'hold'"):
+        check_policy("hol")
