@@ -1,0 +1,406 @@
+"""Tasks, rollouts and scores: answers are checked, failures cost their own rows and stay in the averages."""
+
+import numpy as np
+import pytest
+import small_suite as ours
+from small_suite import small_suite
+
+from planararm.benchmark.leaderboard import build_leaderboard, score
+from planararm.benchmark.rollout import rollout_ik, rollout_tracking, scene_at, solve_rows
+from planararm.benchmark.runner import Entrant, entrant, run
+from planararm.benchmark.scoring import COLUMNS, TIMING_COLUMNS
+from planararm.benchmark.suites import EVALUATION_SEEDS, available_suites, free_configurations, load_suite
+from planararm.benchmark.tasks import Suite, TaskGroup
+from planararm.collision import clearance
+from planararm.errors import InvalidInputError, InvalidSceneError, PolicyError, UnknownNameError
+from planararm.metrics import Outcome, Truth, is_valid
+from planararm.obstacles import Obstacles
+from planararm.policies import make_policy
+from planararm.scene import Scene, sample_scenes
+
+
+def without_timings(rows):
+    return [{name: value for name, value in row.items() if name not in TIMING_COLUMNS} for row in rows]
+
+
+def rows_of(rows, policy):
+    return [row for row in rows if row["policy"] == policy]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Every misbehaving policy in one run, beside well-behaved ones."""
+    names = [
+        "Base",
+        "RaisesSometimes",
+        "NaNSometimes",
+        "ExitsSometimes",
+        "NoneSometimes",
+        "WrongShapeSometimes",
+        "Scribbles",
+        "Boasts",
+        "BeyondLimits",
+        "OnlyThreeJoints",
+        "CannotSay",
+    ]
+    entrants = [Entrant(name, getattr(ours, name)) for name in names]
+    out = tmp_path_factory.mktemp("results")
+    return run([*entrants, "hold", Entrant("east", ours.point_east)], small_suite(), out)
+
+
+def test_the_bundled_suite_is_what_its_seed_says():
+    suite = load_suite("v1/quick")
+    assert suite is load_suite("v1/quick")
+    assert available_suites() == ["v1/quick"] == list(EVALUATION_SEEDS)
+    assert len(suite) == sum(len(group) for group in suite.groups) > 500
+    assert len({name for group in suite.groups for name in group.task_names}) == len(suite)
+    for group in suite.groups:
+        assert is_valid(group.q_start, group.scene).all(), group.name
+        assert set(group.truth.tolist()) <= {1, 0, -1}
+        if group.kind == "track":
+            start = group.scene.arm.end_effector(group.q_start)
+            np.testing.assert_allclose(start, group.targets[:, 0], atol=1e-8)
+            assert (group.truth == Truth.REACHABLE).all()
+    assert sum(int((group.truth == Truth.UNREACHABLE).sum()) for group in suite.groups) > 0
+
+
+def test_unknown_suite():
+    with pytest.raises(UnknownNameError, match=r"Unknown suite 'v1/quik'. Did you mean 'v1/quick'\?"):
+        load_suite("v1/quik")
+
+
+def test_the_hash_tells_every_change():
+    group = small_suite().groups[0]
+
+    def changed(**parts):
+        values = {name: getattr(group, name) for name in TaskGroup.__dataclass_fields__}
+        return Suite("a", "", (TaskGroup(**{**values, **parts}),)).content_hash
+
+    nudged = group.targets.copy()
+    nudged[3, 1] += 1e-6
+    truth = group.truth.copy()
+    truth[1] = -1
+    discs = group.scene.obstacles
+    far = Obstacles(np.asarray(discs.centers) + 1e-6, discs.radii, None, discs.mask)
+    hashes = [
+        changed(),
+        changed(targets=nudged),
+        changed(truth=truth),
+        changed(dt=0.1),
+        changed(labels=("x",) * len(group)),
+        changed(scene=Scene(group.scene.arm, far, group.scene.safety_margin)),
+        changed(scene=Scene(group.scene.arm, discs, 2e-3)),
+        Suite("b", "", (group,)).content_hash,
+        Suite("a", "", (group,), tolerance=0.02).content_hash,
+    ]
+    assert len(set(hashes)) == len(hashes)
+    assert changed() == Suite("a", "another description", (group,)).content_hash
+    last_bit = group.targets + 1e-15
+    assert changed(targets=last_bit) == changed()
+
+
+def test_padding_is_not_hashed():
+    group = small_suite().groups[0]
+    discs = group.scene.obstacles
+    moved = np.where(np.asarray(discs.mask)[..., None], discs.centers, 77.0)
+    other = Scene(group.scene.arm, Obstacles(moved, discs.radii, None, discs.mask), group.scene.safety_margin)
+    values = {name: getattr(group, name) for name in TaskGroup.__dataclass_fields__}
+    again = TaskGroup(**{**values, "scene": other})
+    assert Suite("a", "", (again,)).content_hash == Suite("a", "", (group,)).content_hash
+
+
+def test_tasks_that_do_not_fit_together():
+    group = small_suite().groups[0]
+    with pytest.raises(InvalidInputError, match=r"Task group 'odd' does not fit together: scene \(12,\)"):
+        TaskGroup("odd", "unit3", group.scene, group.q_start[:3], group.targets, group.truth, group.labels)
+
+
+def test_free_configurations_are_free_and_seeded():
+    scene = sample_scenes(np.random.default_rng(3), 40, "unit3", 5)
+    q = free_configurations(np.random.default_rng(4), scene)
+    assert is_valid(q, scene).all()
+    assert np.array_equal(q, free_configurations(np.random.default_rng(4), scene))
+
+
+def test_a_scene_without_room_is_refused():
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    ring = 0.6 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    scene = Scene.stack([Scene(small_suite().groups[0].scene.arm, Obstacles(ring, np.full(12, 0.2)))])
+    with pytest.raises(InvalidSceneError, match=r"No free configuration found in scene 0 in 2000 draws"):
+        free_configurations(np.random.default_rng(0), scene)
+
+
+def test_every_row_has_every_column_once(results):
+    keys = [(row["task"], row["policy"], row["seed"]) for row in results]
+    assert len(set(keys)) == len(keys) == 13 * len(small_suite())
+    assert all(list(row) == list(COLUMNS) for row in results)
+
+
+def test_answers_are_verified_by_our_own_kinematics(results):
+    suite = small_suite()
+    for row in rows_of(results, "Base"):
+        name, _, number = row["task"].rpartition("/")
+        group, i = suite.group(name), int(number)
+        arm, scene = group.scene.arm, group.scene[i]
+        if row["kind"] == "ik":
+            q = np.array(row["q"])
+            error = float(np.linalg.norm(arm.end_effector(q) - group.targets[i]))
+            room = float(clearance(q, arm, scene.obstacles))
+            assert row["error"] == pytest.approx(error, abs=1e-12)
+            assert row["clearance"] == (None if np.isinf(room) else pytest.approx(room, abs=1e-12))
+            assert row["collision"] == (room < 0)
+            assert row["valid"] == (room >= scene.safety_margin - 1e-9)
+            assert row["joint_jump"] == pytest.approx(np.abs(q - group.q_start[i]).max())
+            if row["outcome"] == "ok":
+                assert error <= 0.01 * arm.reach
+        else:
+            path = np.array(row["q"])
+            errors = np.linalg.norm(arm.end_effector(path[1:]) - group.targets[i, 1:], axis=-1)
+            assert row["error"] == pytest.approx(np.sqrt(np.mean(errors**2)))
+            assert row["error_max"] == pytest.approx(errors.max())
+            assert row["error_p95"] == pytest.approx(np.percentile(errors, 95))
+            assert row["followed"] == np.mean(errors <= 0.01 * arm.reach)
+            assert np.array_equal(path[0], group.q_start[i])
+            steps = np.abs(np.diff(path, axis=0)) / group.dt
+            assert (steps <= arm.joint_velocity_limits + 1e-9).all()
+            assert clearance(path, arm, scene.obstacles).min() >= 0
+
+
+def test_truth_splits_failures(results):
+    for row in rows_of(results, "hold"):
+        if row["kind"] == "ik":
+            assert row["outcome"] == ("infeasible" if row["truth"] == 0 else "missed")
+            assert row["joint_jump"] == 0
+
+
+def test_boasting_is_found_out(results):
+    outcomes = {row["outcome"] for row in rows_of(results, "Boasts")}
+    assert outcomes == {"claimed wrongly"}
+    boaster = score("Boasts", [row for row in rows_of(results, "Boasts") if row["kind"] == "ik"])
+    assert boaster.false_claims == 1.0
+    assert boaster.honesty == 0.0
+
+
+def test_limits_are_checked(results):
+    for row in rows_of(results, "BeyondLimits"):
+        assert row["outcome"] == "unsafe"
+        assert row["limit_violation"] > 8 * np.pi - 1e-9 - 2 * np.pi
+        assert not row["valid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("RaisesSometimes", "RuntimeError: no idea what to do xxx"),
+        ("NaNSometimes", "must return finite joint angles"),
+        ("ExitsSometimes", "SystemExit: goodbye"),
+        ("NoneSometimes", "must return an IKSolution, got NoneType"),
+        ("WrongShapeSometimes", "must return joint angles of shape"),
+    ],
+)
+def test_a_failing_policy_costs_its_own_rows_only(results, name, message):
+    suite = small_suite()
+    for row, healthy in zip(rows_of(results, name), rows_of(results, "Base"), strict=True):
+        group_name, _, number = row["task"].rpartition("/")
+        group, i = suite.group(group_name), int(number)
+        should_fail = ours.fails(group.targets[i, 1:] if row["kind"] == "track" else group.targets[i]).any()
+        if not should_fail:
+            for column in set(COLUMNS) - set(TIMING_COLUMNS) - {"policy"}:
+                if isinstance(row[column], float | list):
+                    np.testing.assert_allclose(row[column], healthy[column], atol=1e-8)
+                else:
+                    assert row[column] == healthy[column]
+            continue
+        assert row["outcome"] == "crashed"
+        assert message in row["message"]
+        assert len(row["message"]) <= 300
+        assert "\n" not in row["message"]
+        assert not row["valid"]
+        assert not row["claimed"]
+        if row["kind"] == "ik":
+            held = group.scene.arm.end_effector(group.q_start[i])
+            assert row["error"] == pytest.approx(np.linalg.norm(held - group.targets[i]))
+            assert row["q"] is None
+    assert any(row["outcome"] == "crashed" for row in rows_of(results, name))
+    assert any(row["outcome"] != "crashed" for row in rows_of(results, name))
+
+
+def test_arguments_are_copies(results):
+    def measured(rows):
+        return [{k: v for k, v in row.items() if k != "policy"} for row in without_timings(rows)]
+
+    assert measured(rows_of(results, "Scribbles")) == measured(rows_of(results, "Base"))
+
+
+def test_crashed_rows_stay_in_the_averages(results):
+    rows = [
+        row for row in rows_of(results, "RaisesSometimes") if row["kind"] == "ik" and row["arm"] == "unit3"
+    ]
+    solvable = [row for row in rows if row["truth"] != 0]
+    got = score("RaisesSometimes", rows)
+    relative = [row["error"] / row["reach"] for row in solvable]
+    assert got.error.rmse == pytest.approx(np.sqrt(np.mean(np.square(relative))))
+    assert got.error.max == pytest.approx(max(relative))
+    for rate, tolerance in zip(got.success, (1e-1, 1e-2, 1e-3, 1e-4), strict=True):
+        good = [row["valid"] and row["error"] <= tolerance * row["reach"] for row in solvable]
+        assert rate == pytest.approx(sum(good) / len(solvable))
+    assert got.outcomes[Outcome.CRASHED] == sum(row["outcome"] == "crashed" for row in rows)
+    assert sum(got.outcomes.values()) == len(rows)
+
+
+def test_unsupported_arms_show_as_absent(results):
+    board = build_leaderboard(results)
+    assert board.arm == "unit3"
+    assert board.by_group["OnlyThreeJoints"]["ik-unit5"] is None
+    assert board.by_group["OnlyThreeJoints"]["ik"] == board.by_group["Base"]["ik"]
+    unsupported = [row for row in rows_of(results, "OnlyThreeJoints") if row["arm"] == "unit5"]
+    assert {row["outcome"] for row in unsupported} == {"unsupported"}
+    assert {row["message"] for row in unsupported} == {"it was made for three joints"}
+    assert {row["error"] for row in unsupported} == {None}
+
+
+def test_a_broken_supports_does_not_stop_the_run(results):
+    assert not any(row["outcome"] == "unsupported" for row in rows_of(results, "CannotSay"))
+
+
+def test_the_ranking_puts_the_better_policy_first(results):
+    board = build_leaderboard(results)
+    for section in board.sections:
+        order = [s.policy for s in section.scores]
+        assert order.index("Base") < order.index("hold")
+        assert order.index("Base") < order.index("RaisesSometimes")
+        rates = [s.success[1] for s in section.scores]
+        assert rates == sorted(rates, reverse=True)
+
+
+def test_a_part_of_the_tasks_makes_no_score(results):
+    partial = [row for row in results if row["policy"] != "hold" or not row["task"].endswith("3")]
+    board = build_leaderboard(partial)
+    assert ("hold", "unfinished: 11 of 12 tasks") in board.sections[0].without
+    assert board.by_group["hold"]["ik"] is None
+
+
+def test_unreachable_tasks_are_not_held_against_accuracy(results):
+    rows = [row for row in rows_of(results, "Base") if row["kind"] == "ik"]
+    reachable = [row for row in rows if row["truth"] == 1]
+    assert score("Base", rows).error == score("Base", reachable).error
+    assert score("Base", rows).success == score("Base", reachable).success
+
+
+def test_a_closed_loop_by_hand():
+    group = small_suite().group("track")
+    policy = make_policy("damped-least-squares")
+    got = rollout_tracking(policy, group, tolerance=0.03)
+    from planararm.dynamics import advance
+
+    q = group.q_start
+    for step in range(group.targets.shape[1] - 1):
+        answer = policy.solve(group.targets[:, step + 1], q, group.scene).q
+        q = advance(q, answer, group.scene, dt=group.dt).q
+        np.testing.assert_array_equal(got.q_path[:, step + 1], q)
+    assert not got.messages
+
+
+def test_commands_into_a_disc_are_stopped_and_reported():
+    group = small_suite().group("track")
+    arm = group.scene.arm
+    start = np.zeros((1, 3))
+    disc = Scene.stack([Scene(arm, Obstacles([[2.0, 1.0]], [0.3]))])
+    path = np.repeat(arm.end_effector(np.array([[np.pi / 2, 0.0, 0.0]]))[:, None], 41, axis=1)
+    tasks = TaskGroup("wall", "unit3", disc, start, path, np.array([1]), ("wall",))
+    policy = make_policy(lambda target, q, scene: np.array([np.pi / 2, 0.0, 0.0]))
+    got = rollout_tracking(policy, tasks, tolerance=0.03)
+    assert got.contact.all()
+    assert clearance(got.q_path, arm, disc.obstacles).min() >= 0
+    assert got.jump == pytest.approx(np.pi / 2)
+    assert got.errors[0, -1] > 1
+
+
+def test_moving_discs_are_shown_where_they_are():
+    shuttle = [[1.0, 0.0, 0.5, 0.0]]
+    scene = Scene(small_suite().groups[0].scene.arm, Obstacles([[1.0, 1.5]], [0.2], shuttle))
+    assert np.allclose(scene_at(scene, 1.0).obstacles.centers, [[1.5, 1.5]])
+    assert scene_at(scene, 1.0).obstacles.is_static
+    static = Scene(scene.arm, Obstacles([[1.0, 1.5]], [0.2]))
+    assert scene_at(static, 1.0) is static
+
+
+def test_halving_isolates_rows_in_few_calls():
+    group = small_suite().group("ik")
+    policy, calls = ours.Base(), []
+    inner = policy.solve
+
+    def solve(target_position, q, scene, **rest):
+        calls.append(len(q))
+        if (target_position == group.targets[5]).all(axis=-1).any():
+            raise ValueError("not this one")
+        return inner(target_position, q, scene)
+
+    policy.solve = solve
+    answers = solve_rows(policy, group.targets, group.q_start, group.scene)
+    assert list(answers.messages) == [5]
+    assert np.isnan(answers.q[5]).all()
+    assert np.isfinite(np.delete(answers.q, 5, axis=0)).all()
+    assert np.isnan(answers.seconds[5])
+    assert (np.delete(answers.seconds, 5) > 0).all()
+    assert len(calls) <= 1 + 2 * 4
+
+
+def test_keyboard_interrupt_is_not_swallowed():
+    group = small_suite().group("ik")
+    policy = ours.Base()
+
+    def solve(*arguments, **rest):
+        raise KeyboardInterrupt
+
+    policy.solve = solve
+    with pytest.raises(KeyboardInterrupt):
+        solve_rows(policy, group.targets, group.q_start, group.scene)
+
+
+def test_latency_is_sampled_and_timings_are_finite():
+    group = small_suite().group("ik")
+    got = rollout_ik(make_policy("hold"), group, latency_calls=3)
+    assert np.isfinite(got.latency).sum() == 3
+    assert (got.answers.seconds > 0).all()
+    assert np.isnan(rollout_ik(make_policy("hold"), group, latency_calls=0).latency).all()
+
+
+def test_policies_that_draw_random_numbers_get_the_seed(tmp_path):
+    first = run([ours.Seeded], small_suite(), tmp_path / "a", seed=1)
+    second = run([ours.Seeded], small_suite(), tmp_path / "b", seed=2)
+    assert {row["seed"] for row in first} == {1}
+    assert first[0]["q"] != second[0]["q"]
+    fixed = run([Entrant("fixed", ours.Seeded, {"seed": 1})], small_suite(), tmp_path / "c", seed=2)
+    assert fixed[0]["q"] == first[0]["q"]
+
+
+def test_names_of_entrants():
+    assert entrant("hold").name == "hold"
+    assert entrant("damped-least-squares", {"damping": 0.1}).name == "damped-least-squares(damping=0.1)"
+    assert entrant(ours.point_east).name == "point_east"
+    assert entrant(ours.Base()).name == "Base"
+
+
+def test_two_policies_of_one_name(tmp_path):
+    pair = [Entrant("twin", "hold"), Entrant("twin", "closed-form")]
+    with pytest.raises(InvalidInputError, match=r"Two different policies are called 'twin'"):
+        run(pair, small_suite(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_policy_at_all(tmp_path):
+    with pytest.raises(InvalidInputError, match="There is no policy to run"):
+        run([], small_suite(), tmp_path)
+
+
+def test_unknown_policy_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UnknownNameError, match=r"Unknown policy 'hodl'. Did you mean 'hold'\?"):
+        run(["hodl"], small_suite(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_policy_that_cannot_be_built(tmp_path):
+    with pytest.raises(PolicyError, match="'CannotBeBuilt' cannot be built: OSError: weights are gone"):
+        run([ours.CannotBeBuilt], small_suite(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
