@@ -1,4 +1,4 @@
-"""Policies in environments: bind and predict, alone, vectorised, with Stable-Baselines3; agents as policies."""
+"""Policies in environments: bind and predict, alone, vectorised, under Stable-Baselines3; and agents."""
 
 import gymnasium as gym
 import numpy as np
