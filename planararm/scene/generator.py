@@ -52,8 +52,10 @@ class Dials:
                 raise InvalidSceneError(f"{name} must be a number in [{low}, {high}], got {value!r}.")
         if not 0 < self.min_radius <= self.max_radius:
             raise InvalidSceneError(
-                f"Radii must satisfy 0 < min_radius <= max_radius, got {self.min_radius} and {self.max_radius}."
+                f"min_radius must be > 0 and <= max_radius, got {self.min_radius} and {self.max_radius}."
             )
+        if self.narrow_passages != int(self.narrow_passages):
+            raise InvalidSceneError(f"narrow_passages must be a whole number, got {self.narrow_passages!r}.")
 
     def kernel_arguments(self) -> tuple[float, float, float, int, float, float]:
         """The dials in the order that the kernels take them, without ``max_speed``'s unit."""
@@ -87,8 +89,8 @@ def sample_scenes(
         rng: Source of one key per scene.
         num_scenes: Batch size.
         arm: Anything that :func:`planararm.arm.make_arm` takes.
-        num_obstacles: Number of discs, or a range (lowest, highest) to draw it from. A disc that finds no place
-            (a base clearance near the reach) is left out.
+        num_obstacles: Number of discs, or a range (lowest, highest) to draw it from. A disc that finds no
+            place (a base clearance near the reach) is left out.
         safety_margin: [m].
         **dials: See :class:`Dials`.
 
@@ -102,7 +104,11 @@ def sample_scenes(
     from ..kernels.launch import launch
     from ..kernels.sampling import draw_scenes
 
+    if isinstance(num_scenes, bool) or not isinstance(num_scenes, int | np.integer) or num_scenes < 0:
+        raise InvalidSceneError(f"num_scenes must be a whole number >= 0, got {num_scenes!r}.")
     built: PlanarArm = make_arm(arm)
+    # An empty scene checks the margin before it enters the kernel.
+    margin = Scene(built, Obstacles.none(), safety_margin).safety_margin
     low, high = obstacle_range(num_obstacles)
     keys = np.array([draw_key(rng) for _ in range(num_scenes)], dtype=np.uint64)
     counts = rng.integers(low, high + 1, size=num_scenes)
@@ -110,12 +116,12 @@ def sample_scenes(
     centers, radii, shuttle = np.empty((*shape, 2)), np.empty(shape), np.empty((*shape, 4))
     present = np.empty(shape, dtype=bool)
     launch(
-        draw_scenes, num_scenes, keys, counts, built.reach, built.base, built.link_radius, float(safety_margin),
+        draw_scenes, num_scenes, keys, counts, built.reach, built.base, built.link_radius, margin,
         *make_dials(dials).kernel_arguments()[:5], make_dials(dials).max_speed * built.reach,
         centers, radii, shuttle, present,
     )  # fmt: skip
     moving = bool((shuttle[..., 2] > 0).any())
-    return Scene(built, Obstacles(centers, radii, shuttle if moving else None, present), safety_margin)
+    return Scene(built, Obstacles(centers, radii, shuttle if moving else None, present), margin)
 
 
 def sample_scene(
@@ -140,7 +146,7 @@ def obstacle_range(num_obstacles: int | tuple[int, int] | list[int]) -> tuple[in
     Raises:
         InvalidSceneError: Not whole numbers in order.
     """
-    numbers = (num_obstacles, num_obstacles) if isinstance(num_obstacles, int | np.integer) else tuple(num_obstacles)
+    numbers = tuple(num_obstacles) if isinstance(num_obstacles, list | tuple) else (num_obstacles, num_obstacles)
     if len(numbers) != 2 or not all(isinstance(x, int | np.integer) and not isinstance(x, bool) for x in numbers):
         raise InvalidSceneError(f"num_obstacles must be a whole number or a pair of them, got {num_obstacles!r}.")
     low, high = int(numbers[0]), int(numbers[1])
