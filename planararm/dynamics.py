@@ -104,7 +104,8 @@ def advance(
         transition.advance_batch, count, np.zeros(count, dtype=bool), end, rows(q_command, n), arm.joint_limits, arm.joint_velocity_limits * dt,
         arm.link_lengths, arm.base, arm.link_radius, rows(now, m, 2), drift, rows(discs.radii, m),
         rows(True if discs.mask is None else discs.mask, m), code, np.empty((count, n + 1, 2)), np.full(count, m),
-        drift.any(axis=(1, 2)), np.full((count, n, m), -np.inf), np.zeros((count, 2), np.int64), fraction, collided, clearance,
+        drift.any(axis=(1, 2)), np.full((count, n, m), -np.inf), np.zeros((count, n)),
+        np.zeros((count, 2), np.int64), fraction, collided, clearance,
     )  # fmt: skip
     end = end.reshape(*batch, n)
     return Transition(
@@ -242,6 +243,7 @@ class State:
         self.present, self.moving = np.zeros((count, m), dtype=bool), np.zeros(count, dtype=bool)
         self.extent = np.zeros(count, dtype=np.int64)
         self.goals, self.steps = np.zeros((count, task.horizon + 1, 2)), np.zeros(count, dtype=np.int64)
+        self.moved = np.zeros((count, n))
         self.lower, self.nearest = np.zeros((count, n, m)), np.zeros((count, 2), dtype=np.int64)
 
     def set_obstacles(self, i: int | slice, obstacles: Obstacles) -> None:
@@ -297,7 +299,8 @@ class Dynamics:
             state.extent,
         )  # fmt: skip
         motion = (
-            state.q, state.joint_velocity, state.joint_positions, state.goals, state.steps, state.lower, state.nearest,
+            state.q, state.joint_velocity, state.joint_positions, state.goals, state.steps, state.lower, state.moved,
+            state.nearest,
         )  # fmt: skip
         outcome = (
             self.observation, self.achieved_goal, self.desired_goal, self.reward, self.measures, self.success,

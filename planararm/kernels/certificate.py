@@ -23,12 +23,14 @@ import math
 
 import numpy as np
 
-from .chain import axis_distance, headings
+from .chain import axis_distance
 from .launch import jit
 
 FREE, CONTACT, UNDECIDED = 1, 0, -1
 MAX_EVENTS = 4096
 ROUNDING = 1e-14
+BLOCK = 64
+"""Motions that are worked on together: enough to spread the cost of a call, few enough to stay in the cache."""
 
 
 @jit
@@ -45,33 +47,13 @@ def _time_above_zero(f, slope, curvature):
 
 
 @jit
-def pose_at(phi, rates, lengths, base, t, joints):
-    """Fill ``joints (n + 1, 2)`` with the positions at t."""
-    x, y = base[0], base[1]
-    joints[0, 0], joints[0, 1] = x, y
-    for k in range(lengths.size):
-        heading = phi[k] + t * rates[k]
-        x += lengths[k] * math.cos(heading)
-        y += lengths[k] * math.sin(heading)
-        joints[k + 1, 0], joints[k + 1, 1] = x, y
-
-
-@jit
-def joint_speeds(joints, rates, speeds):
-    """Fill ``speeds (n + 1, 2)`` with the joints' velocities (per unit of t)."""
-    speeds[0, 0] = speeds[0, 1] = 0.0
-    for k in range(rates.size):
-        speeds[k + 1, 0] = speeds[k, 0] - rates[k] * (joints[k + 1, 1] - joints[k, 1])
-        speeds[k + 1, 1] = speeds[k, 1] + rates[k] * (joints[k + 1, 0] - joints[k, 0])
-
-
-@jit
 def _free_time(
-    gap, fraction, wall, cx, cy, ux, uy, ax, ay, bx, by, vax, vay, vbx, vby, fastest, bend_a, bend_b, bend_line
+    gap, along, wall, cx, cy, ux, uy, ax, ay, bx, by, vax, vay, vbx, vby, length, fastest, bend_a, bend_b, bend_line,
+    resolution,
 ):
     """How long a link stays clear of a disc: the best of the three bounds.
 
-    Numbers only, so that it is inlined: ``gap`` is the distance to the axis, taken at ``fraction`` of it; ``wall``
+    Numbers only, so that it is inlined: ``gap`` is the distance to the axis, taken at ``along`` of it; ``wall``
     = radii + margin; a and b are the link's ends, ``v`` their velocities; ``fastest`` and ``bend`` the bounds above.
     """
     clear = gap - wall
@@ -80,144 +62,162 @@ def _free_time(
     best = clear / fastest if fastest > 0.0 else np.inf
     if best >= 1.0:
         return best
-    nx, ny = (ax + fraction * (bx - ax) - cx) / gap, (ay + fraction * (by - ay) - cy) / gap
-    at_a = _time_above_zero(nx * (ax - cx) + ny * (ay - cy) - wall, nx * (vax - ux) + ny * (vay - uy), bend_a)
-    at_b = _time_above_zero(nx * (bx - cx) + ny * (by - cy) - wall, nx * (vbx - ux) + ny * (vby - uy), bend_b)
-    best = max(best, min(at_a, at_b))
-    if best >= 1.0:
+    nx, ny = (ax + along * (bx - ax) - cx) / gap, (ay + along * (by - ay) - cy) / gap
+    slope_a, slope_b = nx * (vax - ux) + ny * (vay - uy), nx * (vbx - ux) + ny * (vby - uy)
+    slope = slope_a + along * (slope_b - slope_a)
+    if clear + slope * resolution < 0.0:
+        # It closes within the resolution: no bound is worth its cost.
         return best
-    length = math.sqrt((bx - ax) * (bx - ax) + (by - ay) * (by - ay))
-    nx, ny = -(by - ay) / length, (bx - ax) / length
-    offset = nx * (ax - cx) + ny * (ay - cy)
-    if offset < 0.0:
-        nx, ny, offset = -nx, -ny, -offset
-    if offset > wall:
-        foot = ((cx - ax) * (bx - ax) + (cy - ay) * (by - ay)) / (length * length)
-        vx, vy = vax + foot * (vbx - vax), vay + foot * (vby - vay)
-        best = max(best, _time_above_zero(offset - wall, nx * (vx - ux) + ny * (vy - uy), bend_line))
+    if along <= 0.0 or along >= 1.0:
+        at_a = _time_above_zero(nx * (ax - cx) + ny * (ay - cy) - wall, slope_a, bend_a)
+        at_b = _time_above_zero(nx * (bx - cx) + ny * (by - cy) - wall, slope_b, bend_b)
+        best = max(best, min(at_a, at_b))
+        if best >= 1.0:
+            return best
+        nx, ny = -(by - ay) / length, (bx - ax) / length
+        offset = nx * (ax - cx) + ny * (ay - cy)
+        if offset < 0.0:
+            nx, ny, offset = -nx, -ny, -offset
+        if offset > wall:
+            foot = ((cx - ax) * (bx - ax) + (cy - ay) * (by - ay)) / (length * length)
+            slope = nx * (vax + foot * (vbx - vax) - ux) + ny * (vay + foot * (vby - vay) - uy)
+            best = max(best, _time_above_zero(offset - wall, slope, bend_line))
+        return best
+    best = max(best, _time_above_zero(clear, slope, bend_line))
+    if best < 1.0:
+        best = max(best, min(_time_above_zero(clear, slope_a, bend_a), _time_above_zero(clear, slope_b, bend_b)))
     return best
 
 
 @jit
-def motion_bounds(rates, lengths, bounds):
-    """Fill ``bounds (3, n + 1)``: fastest point V and curvature b up to each joint; the line's share of each link."""
-    bounds[0, 0] = bounds[1, 0] = 0.0
-    for k in range(lengths.size):
-        bounds[0, k + 1] = bounds[0, k] + lengths[k] * abs(rates[k])
-        bounds[1, k + 1] = bounds[1, k] + lengths[k] * rates[k] * rates[k]
-        line = 0.0
-        for j in range(k):
-            line += lengths[j] * (rates[j] - rates[k]) ** 2
-        bounds[2, k] = line
-
-
-@jit
-def free_fraction(
-    i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count, resolution,
-    bounds, joints, speeds,
+def free_fractions(
+    rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, joints, pairs, margins, until, count,
+    resolution, fraction,
 ):
-    """How far a motion is certified free: 1 for all of it.
-
-    Discs come as whole batches with the element's index: taking a row of an array costs more, in compiled code,
-    than the arithmetic here.
+    """How far each of a block of motions is certified free: 1 for all of it.
 
     Args:
-        i: Which element of the batch.
-        phi: ``(n,)`` headings at t = 0.
-        rates: ``(n,)`` their change over the motion.
+        rows: Number of motions R; the arrays may have more rows.
+        which: ``(R,)`` which element of the discs' batch each motion is among.
+        phi: ``(R, n)`` headings at t = 0.
+        rates: ``(R, n)`` their change over the motion.
         lengths: ``(n,)``.
         base: ``(2,)``.
         link_radius: Capsule radius.
         centers: ``(N, m, 2)`` at t = 0.
         drift: ``(N, m, 2)`` displacement over the motion.
         radii: ``(N, m)``.
-        pairs: ``(P, 2)`` the pairs (link, disc) to look at: the first ``count`` rows.
-        margins: ``(P,)`` distance that each pair must keep.
-        until: ``(P,)`` zeros; filled with the moment up to which each pair is known to be free.
-        count: Number of pairs.
+        joints: ``(R, n + 1, 2)`` positions at t = 0; overwritten.
+        pairs: ``(R, P, 2)`` pairs (link, disc) to look at: the first ``count`` of each row.
+        margins: ``(R, P)`` distance that each pair must keep.
+        until: ``(R, P)`` zeros; filled with the moment up to which each pair is known to be free.
+        count: ``(R,)`` number of pairs.
         resolution: Give up where a pair gains less than this part of the motion.
-        bounds: ``(3, n + 1)`` from :func:`motion_bounds`.
-        joints: ``(n + 1, 2)`` positions at t = 0; overwritten.
-        speeds: ``(n + 1, 2)`` scratch.
+        fraction: ``(R,)`` out.
     """
-    joint_speeds(joints, rates, speeds)
-    t = 0.0
-    for _ in range(MAX_EVENTS):
-        upcoming = 1.0
-        smallest_gain = np.inf
-        for p in range(count):
-            if until[p] > t + resolution:
-                upcoming = min(upcoming, until[p])
-                continue
-            k, j = pairs[p, 0], pairs[p, 1]
-            ux, uy = drift[i, j, 0], drift[i, j, 1]
-            cx, cy = centers[i, j, 0] + t * ux, centers[i, j, 1] + t * uy
-            gap, fraction = axis_distance(joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1], cx, cy)
-            spread = math.sqrt((cx - base[0]) ** 2 + (cy - base[1]) ** 2)
-            drifted = 0.0
-            if ux != 0.0 or uy != 0.0:
-                drifted = math.sqrt(ux * ux + uy * uy)
-            wall = radii[i, j] + link_radius + margins[p] + ROUNDING * (1.0 + spread)
-            # The disc's farthest distance from the base during the motion bounds the turning line's curvature.
-            bend_line = bounds[2, k] + (spread + drifted) * rates[k] * rates[k] + 2.0 * abs(rates[k]) * drifted
-            gain = _free_time(
-                gap, fraction, wall, cx, cy, ux, uy, joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1],
-                speeds[k, 0], speeds[k, 1], speeds[k + 1, 0], speeds[k + 1, 1], bounds[0, k + 1] + drifted,
-                bounds[1, k], bounds[1, k + 1], bend_line,
-            )
-            until[p] = max(until[p], t + gain)
-            upcoming = min(upcoming, until[p])
-            smallest_gain = min(smallest_gain, gain)
-        if smallest_gain < resolution:
-            return t
-        t = upcoming
-        if t >= 1.0:
-            return 1.0
-        pose_at(phi, rates, lengths, base, t, joints)
-        joint_speeds(joints, rates, speeds)
-    return t
-
-
-@jit
-def certify_element(
-    i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count, tolerance,
-    bounds, joints, speeds,
-):
-    """Certify one motion; arguments as in :func:`free_fraction`, ``tolerance``: accuracy of the contact time.
-
-    Returns:
-        Status, certified fraction, contact time (nan where there is none).
-    """
-    pose_at(phi, rates, lengths, base, 0.0, joints)
-    t = free_fraction(
-        i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count,
-        1e-3 * tolerance, bounds, joints, speeds,
-    )
-    if t >= 1.0:
-        return FREE, 1.0, np.nan
-    probe = min(1.0, t + tolerance)
-    pose_at(phi, rates, lengths, base, probe, joints)
-    for p in range(count):
-        if until[p] < 1.0:
-            k, j = pairs[p, 0], pairs[p, 1]
-            cx, cy = centers[i, j, 0] + probe * drift[i, j, 0], centers[i, j, 1] + probe * drift[i, j, 1]
-            gap, _ = axis_distance(joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1], cx, cy)
-            if gap < radii[i, j] + link_radius + margins[p]:
-                return CONTACT, t, probe
-    return UNDECIDED, t, np.nan
-
-
-@jit
-def list_pairs(i, n, present, pairs, until):
-    """Fill ``pairs`` with every link and every disc that is present, ``until`` with zeros; the number of pairs."""
-    count = 0
-    for j in range(present.shape[1]):
-        if present[i, j]:
+    n = lengths.size
+    speeds, bounds = np.empty((n + 1, 2)), np.empty((3, n + 1))
+    for r in range(rows):
+        fraction[r] = 1.0
+        if count[r] == 0:
+            continue
+        i = which[r]
+        bounds[0, 0] = bounds[1, 0] = 0.0
+        for k in range(n):
+            bounds[0, k + 1] = bounds[0, k] + lengths[k] * abs(rates[r, k])
+            bounds[1, k + 1] = bounds[1, k] + lengths[k] * rates[r, k] * rates[r, k]
+            line = 0.0
+            for j in range(k):
+                line += lengths[j] * (rates[r, j] - rates[r, k]) ** 2
+            bounds[2, k] = line
+        t = 0.0
+        for _ in range(MAX_EVENTS):
+            speeds[0, 0] = speeds[0, 1] = 0.0
             for k in range(n):
-                pairs[count, 0], pairs[count, 1] = k, j
-                until[count] = 0.0
-                count += 1
-    return count
+                speeds[k + 1, 0] = speeds[k, 0] - rates[r, k] * (joints[r, k + 1, 1] - joints[r, k, 1])
+                speeds[k + 1, 1] = speeds[k, 1] + rates[r, k] * (joints[r, k + 1, 0] - joints[r, k, 0])
+            upcoming, smallest_gain = 1.0, np.inf
+            for p in range(count[r]):
+                if until[r, p] > t + resolution:
+                    upcoming = min(upcoming, until[r, p])
+                    continue
+                k, j = pairs[r, p, 0], pairs[r, p, 1]
+                ux, uy = drift[i, j, 0], drift[i, j, 1]
+                cx, cy = centers[i, j, 0] + t * ux, centers[i, j, 1] + t * uy
+                ax, ay, bx, by = joints[r, k, 0], joints[r, k, 1], joints[r, k + 1, 0], joints[r, k + 1, 1]
+                gap, along = axis_distance(ax, ay, bx, by, cx, cy)
+                spread = math.sqrt((cx - base[0]) ** 2 + (cy - base[1]) ** 2)
+                drifted = 0.0
+                if ux != 0.0 or uy != 0.0:
+                    drifted = math.sqrt(ux * ux + uy * uy)
+                wall = radii[i, j] + link_radius + margins[r, p] + ROUNDING * (1.0 + spread)
+                turn = abs(rates[r, k])
+                # The disc's farthest distance from the base during the motion bounds the turning line's curvature.
+                bend_line = bounds[2, k] + (spread + drifted) * turn * turn + 2.0 * turn * drifted
+                gain = _free_time(
+                    gap, along, wall, cx, cy, ux, uy, ax, ay, bx, by, speeds[k, 0], speeds[k, 1], speeds[k + 1, 0],
+                    speeds[k + 1, 1], lengths[k], bounds[0, k + 1] + drifted, bounds[1, k], bounds[1, k + 1], bend_line,
+                    resolution,
+                )
+                until[r, p] = max(until[r, p], t + gain)
+                upcoming = min(upcoming, until[r, p])
+                smallest_gain = min(smallest_gain, gain)
+            if smallest_gain < resolution:
+                break
+            t = upcoming
+            if t >= 1.0:
+                break
+            for k in range(n):
+                heading = phi[r, k] + t * rates[r, k]
+                joints[r, k + 1, 0] = joints[r, k, 0] + lengths[k] * math.cos(heading)
+                joints[r, k + 1, 1] = joints[r, k, 1] + lengths[k] * math.sin(heading)
+        fraction[r] = min(1.0, t)
+
+
+@jit
+def plan_motions(
+    first, rows, q_start, q_end, lengths, base, present, margin, which, phi, rates, joints, pairs, margins, until, count
+):
+    """Fill a block for :func:`free_fractions`: the motions from ``q_start[first:]`` to ``q_end[first:]``.
+
+    All pairs of the discs that are present in the elements ``which`` of the batch, one margin.
+    """
+    n = lengths.size
+    for r in range(rows):
+        i = first + r
+        heading, turned = 0.0, 0.0
+        joints[r, 0, 0], joints[r, 0, 1] = base[0], base[1]
+        for k in range(n):
+            heading += q_start[i, k]
+            turned += q_end[i, k] - q_start[i, k]
+            phi[r, k], rates[r, k] = heading, turned
+            joints[r, k + 1, 0] = joints[r, k, 0] + lengths[k] * math.cos(heading)
+            joints[r, k + 1, 1] = joints[r, k, 1] + lengths[k] * math.sin(heading)
+        count[r] = 0
+        for j in range(present.shape[1]):
+            if present[which[r], j]:
+                for k in range(n):
+                    pairs[r, count[r], 0], pairs[r, count[r], 1] = k, j
+                    margins[r, count[r]], until[r, count[r]] = margin, 0.0
+                    count[r] += 1
+
+
+@jit
+def _in_contact(r, i, t, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, count, joints):
+    """Whether a pair of motion ``r`` is nearer than its margin at ``t``."""
+    for k in range(lengths.size):
+        heading = phi[r, k] + t * rates[r, k]
+        joints[r, k + 1, 0] = joints[r, k, 0] + lengths[k] * math.cos(heading)
+        joints[r, k + 1, 1] = joints[r, k, 1] + lengths[k] * math.sin(heading)
+    for p in range(count[r]):
+        k, j = pairs[r, p, 0], pairs[r, p, 1]
+        gap, _ = axis_distance(
+            joints[r, k, 0], joints[r, k, 1], joints[r, k + 1, 0], joints[r, k + 1, 1],
+            centers[i, j, 0] + t * drift[i, j, 0], centers[i, j, 1] + t * drift[i, j, 1],
+        )
+        if gap < radii[i, j] + link_radius + margins[r, p]:
+            return True
+    return False
 
 
 @jit
@@ -225,20 +225,32 @@ def certify_motions(
     start, stop, q_start, q_end, lengths, base, link_radius, centers, drift, radii, present, margin, tolerance,
     status, fraction, contact_time,
 ):
-    """Certify the motions ``[start, stop)`` of a batch; see :func:`certify_element`."""
+    """Certify the motions ``[start, stop)`` of a batch: status, certified fraction, contact time (or nan)."""
     n = lengths.size
     most = n * radii.shape[1]
-    phi, end, rates = np.empty(n), np.empty(n), np.empty(n)
-    bounds, joints, speeds = np.empty((3, n + 1)), np.empty((n + 1, 2)), np.empty((n + 1, 2))
-    pairs, margins, until = np.empty((most, 2), np.int64), np.full(most, margin), np.empty(most)
-    for i in range(start, stop):
-        headings(q_start[i], phi)
-        headings(q_end[i], end)
-        for k in range(n):
-            rates[k] = end[k] - phi[k]
-        count = list_pairs(i, n, present, pairs, until)
-        motion_bounds(rates, lengths, bounds)
-        status[i], fraction[i], contact_time[i] = certify_element(
-            i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count,
-            tolerance, bounds, joints, speeds,
+    which, count, free = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64), np.empty(BLOCK)
+    phi, rates, joints = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n + 1, 2))
+    pairs, margins, until = np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most)), np.empty((BLOCK, most))
+    for first in range(start, stop, BLOCK):
+        rows = min(BLOCK, stop - first)
+        for r in range(rows):
+            which[r] = first + r
+        plan_motions(
+            first, rows, q_start, q_end, lengths, base, present, margin, which, phi, rates, joints, pairs, margins,
+            until, count,
         )
+        free_fractions(
+            rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, joints, pairs, margins, until,
+            count, 1e-3 * tolerance, free,
+        )
+        for r in range(rows):
+            i = first + r
+            status[i], fraction[i], contact_time[i] = FREE, free[r], np.nan
+            if free[r] < 1.0:
+                probe = min(1.0, free[r] + tolerance)
+                status[i] = UNDECIDED
+                if _in_contact(
+                    r, i, probe, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, count,
+                    joints,
+                ):
+                    status[i], contact_time[i] = CONTACT, probe

@@ -138,7 +138,7 @@ def reset_batch(
     start, stop, elements, keys, given, skip, fewest, most, min_radius, max_radius, base_clearance, narrow_passages,
     shuttling, max_speed, track, reach, limits, velocity_limits, lengths, base, link_radius, margin, dt,
     success_tolerance, sparse, num_preview,
-    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, nearest,
+    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, moved, nearest,
     observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated, failed,
 ):
     """Start a new episode in the ``elements[start:stop]`` of a batch, each a pure function of its key."""
@@ -204,14 +204,14 @@ def reset_batch(
         steps[i] = 0
         collided[i] = terminated[i] = False
         for k in range(n):
-            velocity[i, k] = 0.0
+            velocity[i, k] = moved[i, k] = 0.0
             for j in range(m):
                 lower[i, k, j] = -np.inf
         nearest[i, 0] = nearest[i, 1] = 0
         place_joints(i, i + 1, skip, q, lengths, base, joints)
         _set_drifts(i, i + 1, skip, home, shuttle, centers, present, moving, steps, dt, drift)
         update_clearance(
-            i, i + 1, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, clearance
+            i, i + 1, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
         )
         _observe(
             i, i + 1, skip, True, q, velocity, goals, steps, num_preview, centers, radii, drift, present, moving, dt,
@@ -228,7 +228,7 @@ def reset_batch(
 def step_batch(
     start, stop, action, skip, command, fraction, delta_control, limits, max_step, lengths, base, link_radius, margin,
     dt, on_collision, success_tolerance, sparse, num_preview,
-    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, nearest,
+    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, moved, nearest,
     observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
 ):
     """One control step of the elements ``[start, stop)`` of a batch, except those to ``skip``."""
@@ -245,7 +245,7 @@ def step_batch(
                 command[i, a] = q[i, a] + min(1.0, max(-1.0, command[i, a])) * max_step[a]
     move(
         start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-        extent, moving, on_collision, joints, lower, fraction, collided,
+        extent, moving, on_collision, joints, lower, moved, fraction, collided,
     )
     for i in range(start, stop):
         if skip[i]:
@@ -256,7 +256,7 @@ def step_batch(
     place_joints(start, stop, skip, q, lengths, base, joints)
     _set_drifts(start, stop, skip, home, shuttle, centers, present, moving, steps, dt, drift)
     update_clearance(
-        start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, clearance
+        start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
     )
     _observe(
         start, stop, skip, False, q, velocity, goals, steps, num_preview, centers, radii, drift, present, moving, dt,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .certificate import free_fraction, list_pairs, motion_bounds, pose_at
+from .certificate import BLOCK, free_fractions, plan_motions
 from .chain import clearance, headings, joint_positions
 from .launch import jit
 from .random import uniform
@@ -97,24 +97,50 @@ def draw_free(state, limits, lengths, base, link_radius, centers, radii, present
 
 
 @jit
+def _certified(
+    i, path, lengths, base, link_radius, centers, still, radii, present, margin, which, phi, rates, joints, pairs,
+    margins, until, count, free,
+):
+    """Whether every step of a ``path (T + 1, n)`` among the discs of element ``i`` is certified."""
+    for first in range(0, path.shape[0] - 1, BLOCK):
+        rows = min(BLOCK, path.shape[0] - 1 - first)
+        for r in range(rows):
+            which[r] = i
+        plan_motions(
+            first, rows, path[:-1], path[1:], lengths, base, present, margin, which, phi, rates, joints, pairs, margins,
+            until, count,
+        )
+        free_fractions(
+            rows, which, phi, rates, lengths, base, link_radius, centers, still, radii, joints, pairs, margins, until,
+            count, WITNESS_RESOLUTION, free,
+        )
+        for r in range(rows):
+            if free[r] < 1.0:
+                return False
+    return True
+
+
+@jit
 def draw_witness(
     i, state, limits, velocity_limits, dt, lengths, base, link_radius, centers, still, radii, present, margin,
     path, phi, joints,
 ):
     """Fill ``path (T + 1, n)`` with a certified, velocity-feasible motion; False if not even a free start exists.
 
-    Each joint swings about its start, ``q_i(t) = q_i0 + a_i (sin(w_i t + p_i) - sin(p_i))``, with an amplitude that
+    Each joint swings about its start, ``q_a(t) = q_a0 + s_a (sin(w_a t + p_a) - sin(p_a))``, with an amplitude that
     keeps its limits and speed; where a step is not certified all amplitudes are halved, at last another start is
-    drawn. ``still`` is zero, of the shape of ``centers``. The last resort is to stand still at a free configuration.
+    drawn. The last resort is to stand still at a free configuration. ``still`` is zero, of the shape of ``centers``.
     """
     steps, n = path.shape[0] - 1, path.shape[1]
-    m = radii.shape[1]
-    amplitude, rate, phase = np.empty(n), np.empty(n), np.empty(n)
-    turn, bounds, speeds = np.empty(n), np.empty((3, n + 1)), np.empty((n + 1, 2))
-    pairs, margins, until = np.empty((n * m, 2), np.int64), np.full(n * m, margin), np.empty(n * m)
-    q = np.empty(n)
+    most = n * radii.shape[1]
+    amplitude, rate, phase, q = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    which, count, free = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64), np.empty(BLOCK)
+    headings, rates, chain = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n + 1, 2))
+    pairs, margins, until = np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most)), np.empty((BLOCK, most))
     for _ in range(WITNESS_TRIES):
-        if not draw_free(state, limits, lengths, base, link_radius, centers[i], radii[i], present[i], margin, q, phi, joints):
+        if not draw_free(
+            state, limits, lengths, base, link_radius, centers[i], radii[i], present[i], margin, q, phi, joints
+        ):
             return False
         for a in range(n):
             rate[a] = 2.0 * math.pi * uniform(state, 0.5, 2.0) / max(1, steps)
@@ -124,27 +150,14 @@ def draw_witness(
             below = (q[a] - limits[a, 0]) / (1.0 + math.sin(phase[a]) + 1e-9)
             amplitude[a] = min(uniform(state, 0.5, 1.0) * fastest, min(above, below))
         for _ in range(WITNESS_HALVINGS):
-            certified = True
             for t in range(steps + 1):
                 for a in range(n):
-                    path[t, a] = q[a] + amplitude[a] * (math.sin(rate[a] * t + phase[a]) - math.sin(phase[a]))
-                    path[t, a] = min(limits[a, 1], max(limits[a, 0], path[t, a]))
-                if t > 0:
-                    headings(path[t - 1], phi)
-                    headings(path[t], turn)
-                    for k in range(n):
-                        turn[k] -= phi[k]
-                    count = list_pairs(i, n, present, pairs, until)
-                    motion_bounds(turn, lengths, bounds)
-                    pose_at(phi, turn, lengths, base, 0.0, joints)
-                    reached = free_fraction(
-                        i, phi, turn, lengths, base, link_radius, centers, still, radii, pairs, margins, until, count,
-                        WITNESS_RESOLUTION, bounds, joints, speeds,
-                    )
-                    if reached < 1.0:
-                        certified = False
-                        break
-            if certified:
+                    swing = q[a] + amplitude[a] * (math.sin(rate[a] * t + phase[a]) - math.sin(phase[a]))
+                    path[t, a] = min(limits[a, 1], max(limits[a, 0], swing))
+            if _certified(
+                i, path, lengths, base, link_radius, centers, still, radii, present, margin, which, headings, rates,
+                chain, pairs, margins, until, count, free,
+            ):
                 return True
             for a in range(n):
                 amplitude[a] *= 0.5

@@ -1,7 +1,8 @@
 """One control step of the arm: clip, scale, certify, move.
 
 Every pair of link and disc carries a lower bound of its distance. A step of which no point of link k moves farther
-than ``V_k`` lowers the bound by ``V_k``; a pair whose bound stays above the contact margin needs no geometry at all.
+than ``V_k`` lowers the bounds of that link by ``V_k`` (kept in one counter per link); a pair whose bound stays above
+the contact margin needs no geometry at all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 
 import numpy as np
 
-from .certificate import free_fraction, motion_bounds
+from .certificate import BLOCK, free_fractions
 from .chain import axis_distance
 from .launch import jit
 
@@ -50,7 +51,7 @@ def place_joints(start, stop, skip, q, lengths, base, joints):
 
 @jit
 def update_clearance(
-    start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, clearance
+    start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
 ):
     """Exact clearance from the pairs' lower bounds, which are tightened where they had to be.
 
@@ -70,16 +71,16 @@ def update_clearance(
                     centers[i, j, 0], centers[i, j, 1],
                 )
                 best -= radii[i, j] + link_radius
-                lower[i, k, j] = best
+                lower[i, k, j] = best + moved[i, k]
         for k in range(n):
             for j in range(extent[i]):
-                if lower[i, k, j] < best and present[i, j]:
+                if lower[i, k, j] - moved[i, k] < best and present[i, j]:
                     exact, _ = axis_distance(
                         joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
                         centers[i, j, 0], centers[i, j, 1],
                     )
                     exact -= radii[i, j] + link_radius
-                    lower[i, k, j] = exact
+                    lower[i, k, j] = exact + moved[i, k]
                     if exact < best:
                         best = exact
                         nearest[i, 0], nearest[i, 1] = k, j
@@ -89,7 +90,7 @@ def update_clearance(
 @jit
 def move(
     start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-    extent, moving, on_collision, joints, lower, fraction, collided,
+    extent, moving, on_collision, joints, lower, moved, fraction, collided,
 ):
     """Execute one command per element: update ``q``, ``lower`` and ``centers``; ``joints`` are left as they were.
 
@@ -112,99 +113,108 @@ def move(
         moving: ``(N,)`` whether a disc moves.
         on_collision: STOP, TERMINATE or IGNORE.
         joints: ``(N, n + 1, 2)`` at the step's start.
-        lower: ``(N, n, m)`` lower bounds of the pairs' distances.
+        lower: ``(N, n, m)`` lower bounds of the pairs' distances, before the way of ``moved`` is taken off.
+        moved: ``(N, n)`` way that the links have gone (at most) since ``lower`` was zero-based.
         fraction: ``(N,)`` out: executed part of the scaled command.
         collided: ``(N,)`` out: whether the command met a disc.
     """
-    n, m = lengths.size, radii.shape[1]
-    phi, delta, rates, bounds = np.empty(n), np.empty(n), np.empty(n), np.empty((3, n + 1))
-    pairs, margins, until = np.empty((n * m, 2), np.int64), np.empty(n * m), np.empty(n * m)
-    pose, speeds = np.empty((n + 1, 2)), np.empty((n + 1, 2))
-    for i in range(start, stop):
-        if skip[i]:
-            continue
-        worst = 1.0
-        for a in range(n):
-            delta[a] = min(limits[a, 1], max(limits[a, 0], command[i, a])) - q[i, a]
-            worst = max(worst, abs(delta[a]) / max_step[a])
-        rate = 0.0
-        for k in range(n):
-            delta[k] /= worst
-            rate += delta[k]
-            rates[k] = rate
-        motion_bounds(rates, lengths, bounds)
-        met = False
-        count = 0
-        for k in range(n):
-            travel = bounds[0, k + 1] * _SLACK + CONTACT_MARGIN
-            for j in range(extent[i]):
-                needed = travel
-                if moving[i]:
-                    needed += math.hypot(drift[i, j, 0], drift[i, j, 1]) * _SLACK
-                if lower[i, k, j] > needed or not present[i, j]:
-                    continue
-                exact, _ = axis_distance(
-                    joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
-                    centers[i, j, 0], centers[i, j, 1],
-                )
-                exact -= radii[i, j] + link_radius
-                lower[i, k, j] = exact
-                if exact > needed:
-                    continue
-                if exact <= 0.0:
-                    met = True
-                    continue
-                pairs[count, 0], pairs[count, 1] = k, j
-                margins[count] = min(CONTACT_MARGIN, 0.5 * exact)
-                until[count] = 0.0
-                count += 1
-        done = 1.0
-        if count > 0:
-            heading = 0.0
+    n = lengths.size
+    most = n * radii.shape[1]
+    which, count, free, worst = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64), np.empty(BLOCK), np.empty(BLOCK)
+    phi, delta, rates, travel = (
+        np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)),
+    )
+    pose, pairs = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, most, 2), np.int64)
+    margins, until = np.empty((BLOCK, most)), np.empty((BLOCK, most))
+    for first in range(start, stop, BLOCK):
+        rows = 0
+        for i in range(first, min(first + BLOCK, stop)):
+            if skip[i]:
+                continue
+            r = rows
+            rows += 1
+            which[r] = i
+            scale = 1.0
             for a in range(n):
-                heading += q[i, a]
-                phi[a] = heading
-            for a in range(n + 1):
-                pose[a, 0], pose[a, 1] = joints[i, a, 0], joints[i, a, 1]
-            done = free_fraction(
-                i, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, until, count,
-                CONTACT_RESOLUTION, bounds, pose, speeds,
-            )
+                delta[r, a] = min(limits[a, 1], max(limits[a, 0], command[i, a])) - q[i, a]
+                scale = max(scale, abs(delta[r, a]) / max_step[a])
+            worst[r] = scale
+            rate, fastest = 0.0, 0.0
+            for k in range(n):
+                delta[r, k] /= scale
+                rate += delta[r, k]
+                fastest += lengths[k] * abs(rate)
+                rates[r, k], travel[r, k] = rate, fastest * _SLACK
+            met = False
+            listed = 0
+            for k in range(n):
+                for j in range(extent[i]):
+                    needed = travel[r, k] + CONTACT_MARGIN
+                    if moving[i]:
+                        needed += math.sqrt(drift[i, j, 0] ** 2 + drift[i, j, 1] ** 2) * _SLACK
+                    if lower[i, k, j] - moved[i, k] > needed or not present[i, j]:
+                        continue
+                    exact, _ = axis_distance(
+                        joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
+                        centers[i, j, 0], centers[i, j, 1],
+                    )
+                    exact -= radii[i, j] + link_radius
+                    lower[i, k, j] = exact + moved[i, k]
+                    if exact > needed:
+                        continue
+                    if exact <= 0.0:
+                        met = True
+                        continue
+                    pairs[r, listed, 0], pairs[r, listed, 1] = k, j
+                    margins[r, listed] = min(CONTACT_MARGIN, 0.5 * exact)
+                    until[r, listed] = 0.0
+                    listed += 1
+            count[r], collided[i] = listed, met
+            if listed > 0:
+                heading = 0.0
+                pose[r, 0, 0], pose[r, 0, 1] = joints[i, 0, 0], joints[i, 0, 1]
+                for k in range(n):
+                    heading += q[i, k]
+                    phi[r, k] = heading
+                    pose[r, k + 1, 0], pose[r, k + 1, 1] = joints[i, k + 1, 0], joints[i, k + 1, 1]
+        free_fractions(
+            rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, pose, pairs, margins, until,
+            count, CONTACT_RESOLUTION, free,
+        )
+        for r in range(rows):
+            i = which[r]
+            done = free[r]
             if done < 1.0:
-                met = True
+                collided[i] = True
                 if on_collision == IGNORE:
                     done = 1.0
-        fraction[i], collided[i] = done, met
-        for a in range(n):
-            goal = q[i, a] + done * delta[a]
-            if done == 1.0 and worst == 1.0:
-                goal = command[i, a]
-            q[i, a] = min(limits[a, 1], max(limits[a, 0], goal))
-        for k in range(n):
-            travel = done * bounds[0, k + 1] * _SLACK
-            for j in range(extent[i]):
-                lower[i, k, j] -= travel
-        if moving[i]:
-            for j in range(extent[i]):
-                drifted = math.hypot(drift[i, j, 0], drift[i, j, 1]) * _SLACK
-                for k in range(n):
-                    lower[i, k, j] -= drifted
-                centers[i, j, 0] += drift[i, j, 0]
-                centers[i, j, 1] += drift[i, j, 1]
+            fraction[i] = done
+            whole = done == 1.0 and worst[r] == 1.0
+            for a in range(n):
+                goal = command[i, a] if whole else q[i, a] + done * delta[r, a]
+                q[i, a] = min(limits[a, 1], max(limits[a, 0], goal))
+                moved[i, a] += done * travel[r, a]
+            if moving[i]:
+                for j in range(extent[i]):
+                    drifted = math.sqrt(drift[i, j, 0] ** 2 + drift[i, j, 1] ** 2) * _SLACK
+                    for k in range(n):
+                        lower[i, k, j] -= drifted
+                    centers[i, j, 0] += drift[i, j, 0]
+                    centers[i, j, 1] += drift[i, j, 1]
 
 
 @jit
 def advance_batch(
     start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-    on_collision, joints, extent, moving, lower, nearest, fraction, collided, clearance,
+    on_collision, joints, extent, moving, lower, moved, nearest, fraction, collided, clearance,
 ):
     """One control step without an episode around it: :func:`move`, then where the arm is and how clear."""
     place_joints(start, stop, skip, q, lengths, base, joints)
     move(
         start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-        extent, moving, on_collision, joints, lower, fraction, collided,
+        extent, moving, on_collision, joints, lower, moved, fraction, collided,
     )
     place_joints(start, stop, skip, q, lengths, base, joints)
     update_clearance(
-        start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, clearance
+        start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
     )
