@@ -1,7 +1,7 @@
-"""Exact inverse kinematics and ground truth: every branch, the self-motion curve, and what is reachable among discs.
+"""Exact inverse kinematics and ground truth: every branch, the self-motion curve, what is reachable.
 
-Verdicts are about *answers*: whether a free configuration on the target exists. Free space may be disconnected,
-so a reachable target does not promise a motion that leads there.
+Verdicts are about *answers*: whether a free configuration on the target exists. Free space may be
+disconnected, so a reachable target does not promise a motion that leads there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from .arm import PlanarArm
 from .errors import InvalidInputError
-from .kernels.launch import launch
 from .obstacles import Obstacles
 from .scene import Scene
 from .validate import broadcast_batch, finite_array
@@ -69,20 +68,20 @@ def _check_joints(arm: PlanarArm, most: int, what: str) -> None:
 
 
 def _within_limits(q: FloatArray, arm: PlanarArm) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Each angle's representative modulo 2 pi nearest to the middle of its limits, and whether all are inside."""
+    """Each angle turned as near as it gets to the middle of its limits, and whether all are inside."""
     lower, upper = arm.joint_limits[:, 0], arm.joint_limits[:, 1]
     turned = q + 2 * np.pi * np.round(((lower + upper) / 2 - q) / (2 * np.pi))
     inside = (turned >= lower - BOUNDARY_TOLERANCE) & (turned <= upper + BOUNDARY_TOLERANCE)
-    return np.where(inside, np.clip(turned, lower, upper), turned), inside.all(axis=-1)
+    return np.where(inside, np.clip(turned, lower, upper), turned), np.asarray(inside.all(axis=-1))
 
 
 def _two_link(
     wrist: FloatArray, l1: float, l2: float, elbow: Any
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
-    """First heading and relative angle of two links that reach ``wrist``, and whether it is within their annulus.
+    """First heading and relative angle of two links that reach ``wrist``, and whether they do.
 
-    ``cos(shoulder) = (r^2 + l1^2 - l2^2) / (2 r l1)``; the second direction is taken from the elbow found, so that
-    the error at the tip stays at rounding also where the arm is nearly straight.
+    ``cos(shoulder) = (r^2 + l1^2 - l2^2) / (2 r l1)``; the second direction is taken from the elbow found, so
+    that the error at the tip stays at rounding also where the arm is nearly straight.
     """
     x, y = wrist[..., 0], wrist[..., 1]
     r = np.hypot(x, y)
@@ -98,7 +97,7 @@ def _two_link(
 
 
 def _with_orientation(target: FloatArray, orientation: FloatArray, arm: PlanarArm) -> tuple[FloatArray, Any]:
-    """Both elbows of three links with the last link's heading given, limits aside: ``(*batch, 2, 3)``, ``(*batch, 2)``."""
+    """Both elbows of three links with the last link's heading given: ``(*batch, 2, 3)``, ``(*batch, 2)``."""
     l1, l2, l3 = (float(length) for length in arm.link_lengths)
     heading = orientation[..., None]
     wrist = target[..., None, :] - l3 * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
@@ -108,7 +107,7 @@ def _with_orientation(target: FloatArray, orientation: FloatArray, arm: PlanarAr
 
 
 def _heading_bounds(target: FloatArray, arm: PlanarArm) -> tuple[FloatArray, FloatArray]:
-    """Smallest and largest angle between the last link and the target's bearing, in [0, pi], that three links allow.
+    """Smallest and largest angle in [0, pi] between the last link and the target's bearing.
 
     The wrist must keep ``|l1 - l2| <= |w| <= l1 + l2`` with ``|w|^2 = d^2 + l3^2 - 2 d l3 cos(angle)``.
     """
@@ -136,16 +135,16 @@ def closed_form(
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """All inverse-kinematics branches of an arm of one to three links, discs aside.
 
-    One link: its heading. Two links: both elbows. Three links and an orientation: both elbows of the first two links
-    to the wrist ``p - l3 e^{i phi}``. Three links and a position only: samples of the self-motion curve, both elbows
-    on both sides, dense where the joint angles change fast. Angles are turned by multiples of 2 pi to lie within the joint
-    limits where that is possible.
+    One link: its heading. Two links: both elbows. Three links and an orientation: both elbows of the first
+    two links to the wrist ``p - l3 e^{i phi}``. Three links and a position only: samples of the self-motion
+    curve, both elbows on both sides, dense where the joint angles change fast. Angles are turned by multiples
+    of 2 pi to lie within the joint limits where that is possible.
 
     Args:
         target_position: ``(*batch, 2)`` [m].
         arm: One to three links.
         target_orientation: ``(*batch,)`` heading of the last link [rad]; None: free.
-        num_branches: How many configurations of three links to sample where the orientation is free (a multiple of 4).
+        num_branches: Samples where three links have their orientation free, a multiple of 4.
 
     Returns:
         ``q (*batch, k, n)`` [rad], always finite, and ``valid (*batch, k)``: reaches the target (to 1e-12 of
@@ -167,7 +166,9 @@ def closed_form(
         q = np.arctan2(target[..., 1], target[..., 0])[..., None, None]
         reached = np.abs(distance - arm.reach)[..., None] <= BOUNDARY_TOLERANCE * arm.reach
     elif n == 2:
-        q1, q2, reached = _two_link(target[..., None, :], *arm.link_lengths, np.array([1.0, -1.0]))
+        q1, q2, reached = _two_link(
+            target[..., None, :], arm.link_lengths[0], arm.link_lengths[1], np.array([1.0, -1.0])
+        )
         q = np.stack([q1, q2], axis=-1)
     elif orientation is not None:
         q, reached = _with_orientation(target, orientation, arm)
@@ -195,10 +196,10 @@ def _in_annulus(target: FloatArray, arm: PlanarArm) -> npt.NDArray[np.bool_]:
 
 
 def self_motion(target_position: Any, arm: PlanarArm, num_points: int = 256) -> list[FloatArray]:
-    """The closed curves of configurations with which three links hold the end effector on a target, limits aside.
+    """The closed curves of configurations with which three links reach a target, limits aside.
 
-    There are none out of reach, one or two otherwise. Where the last link's heading is confined, the curve runs
-    to and fro over its interval, with one elbow there and the other back.
+    There are none out of reach, one or two otherwise. Where the last link's heading is confined, the curve
+    runs to and fro over its interval, with one elbow there and the other back.
 
     Args:
         target_position: ``(2,)`` [m].
@@ -251,7 +252,8 @@ def _discs(obstacles: Obstacles, batch: tuple[int, ...]) -> tuple[FloatArray, Fl
     if obstacles.batch_shape:
         centers, radii = np.broadcast_to(centers, (*batch, m, 2)), np.broadcast_to(radii, (*batch, m))
     count = int(np.prod(radii.shape[:-1]))
-    return np.ascontiguousarray(centers.reshape(count, m, 2)), np.ascontiguousarray(radii.reshape(count, m))
+    # Copies: read-only arrays would have the kernels compiled once more.
+    return np.array(centers.reshape(count, m, 2)), np.array(radii.reshape(count, m))
 
 
 def _padded(arm: PlanarArm) -> tuple[FloatArray, FloatArray]:
@@ -264,12 +266,12 @@ def _padded(arm: PlanarArm) -> tuple[FloatArray, FloatArray]:
 
 def _rows(array: FloatArray, batch: tuple[int, ...]) -> FloatArray:
     width = array.shape[-1]
-    return np.ascontiguousarray(np.broadcast_to(array, (*batch, width)).reshape(-1, width))
+    return np.array(np.broadcast_to(array, (*batch, width)).reshape(-1, width))
 
 
 @lru_cache(maxsize=4)
 def _uniforms(num_links: int) -> FloatArray:
-    """The same random numbers for every target: a verdict depends on the target alone, not on its place in a batch."""
+    """Random numbers, the same for every target: a verdict does not depend on the place in a batch."""
     from .kernels.redundant import TRIES
 
     return np.random.default_rng(WITNESS_SEED).random((WITNESS_ATTEMPTS, num_links - 3, TRIES))
@@ -278,10 +280,11 @@ def _uniforms(num_links: int) -> FloatArray:
 def reachability(target_position: Any, scene: Scene, *, tolerance: float = 1e-3) -> Reachability:
     """Whether any free configuration within the joint limits puts the end effector on the target.
 
-    One and two links: all branches. Three links: branch and bound over the self-motion curve with sound bounds
-    (:mod:`planararm.kernels.ground_truth`), so the verdict is a proof both ways, and the witness's clearance is within
-    ``tolerance`` of the best. More links: a witness by guided random search, or a proof that the first or last link
-    has no free heading that leaves a spannable distance, or undecided; the witness's clearance is not the best then.
+    One and two links: all branches. Three links: branch and bound over the self-motion curve with sound
+    bounds (:mod:`planararm.kernels.ground_truth`), so the verdict is a proof both ways, and the witness's
+    clearance is within ``tolerance`` of the best. More links: a witness by guided random search, or a proof
+    that the first or last link has no free heading that leaves a spannable distance, or undecided; the
+    witness's clearance is not the best then.
 
     Args:
         target_position: ``(*batch, 2)`` [m].
@@ -290,14 +293,14 @@ def reachability(target_position: Any, scene: Scene, *, tolerance: float = 1e-3)
         tolerance: How far the witness's clearance may be from the best [m], > 0.
 
     Returns:
-        :class:`Reachability`; -1 (undecided) for three links only where the best clearance is within 1e-7 of the
-        reach of the margin, or the budget of subdivisions ran out.
+        :class:`Reachability`. Up to three links the verdict is -1 (undecided) only where the best clearance
+        comes within 1e-7 of the reach to the margin, or the budget of subdivisions ran out.
 
     Raises:
         InvalidInputError: NaN, wrong shapes, a tolerance that is not positive.
     """
     target = finite_array("target_position", target_position, (2,))
-    if not (np.isscalar(tolerance) and np.isfinite(tolerance) and tolerance > 0):
+    if finite_array("tolerance", tolerance).shape or not tolerance > 0:
         raise InvalidInputError(f"tolerance must be a number > 0 [m], got {tolerance!r}.")
     batch = broadcast_batch(scene=scene.batch_shape, target_position=target.shape[:-1])
     arm, n = scene.arm, scene.arm.num_joints
@@ -305,6 +308,8 @@ def reachability(target_position: Any, scene: Scene, *, tolerance: float = 1e-3)
     count = len(targets)
     verdict, clearance = np.empty(count, dtype=np.int8), np.empty(count)
     base = np.array(arm.base)
+    from .kernels.launch import launch
+
     if n <= 3:
         from .kernels.ground_truth import reachability_kernel
 
@@ -319,17 +324,18 @@ def reachability(target_position: Any, scene: Scene, *, tolerance: float = 1e-3)
 
         q = np.empty((count, n))
         launch(
-            redundant_kernel, count, targets, centers, radii, np.array(arm.link_lengths), np.array(arm.joint_limits), base,
-            arm.link_radius, scene.safety_margin, _uniforms(n), verdict, clearance, q, grain=8,
+            redundant_kernel, count, targets, centers, radii, np.array(arm.link_lengths),
+            np.array(arm.joint_limits), base, arm.link_radius, scene.safety_margin, _uniforms(n), verdict,
+            clearance, q, grain=8,
         )  # fmt: skip
     q = q[:, :n].reshape(*batch, n)
     return Reachability(verdict.reshape(batch), q, clearance.reshape(batch))
 
 
 def nearest_solution(target_position: Any, q: Any, scene: Scene) -> NearestSolution:
-    """The configuration on the target with the smallest largest-joint change from ``q``, free if there is one.
+    """The configuration on the target with the smallest largest-joint change from ``q``.
 
-    ``argmin max_i |q'_i - q_i|`` over the exact solutions within the joint limits whose clearance is at least the safety margin.
+    ``argmin max_i |q'_i - q_i|`` over the free exact solutions within the joint limits.
     If none is free, over those within the limits; if none is within the limits, a configuration within the
     limits whose end effector is near the target (the nearest point of the workspace annulus, angles clipped).
 
@@ -356,6 +362,7 @@ def nearest_solution(target_position: Any, q: Any, scene: Scene) -> NearestSolut
     lengths, limits = _padded(arm)
     status, answer = np.empty(count, dtype=np.int8), np.zeros((count, 3))
     answer[:, :n] = arm.clip(padded[:, :n])
+    from .kernels.launch import launch
     from .kernels.nearest import nearest_kernel
 
     launch(
@@ -381,4 +388,4 @@ def within_reach(target_position: Any, arm: PlanarArm) -> npt.NDArray[np.bool_]:
     Returns:
         ``(*batch,)``.
     """
-    return reachability(target_position, Scene(arm, Obstacles.none())).verdict == REACHABLE
+    return np.asarray(reachability(target_position, Scene(arm, Obstacles.none())).verdict == REACHABLE)

@@ -1,14 +1,14 @@
 """Ground truth for three links: the free configuration of largest clearance on a target, by branch and bound.
 
-The self-motion curve (:mod:`.self_motion`) is cut where a joint meets a limit, so that limits hold on all of a
-piece or nowhere, and where its ranges stop being monotone. On a piece no point of a link is further from where
-it is at the middle than the ranges of the two moving joints allow, so for every link and disc
+The self-motion curve (:mod:`.self_motion`) is cut where a joint meets a limit, so that limits hold on all of
+a piece or nowhere, and where its ranges stop being monotone. On a piece no point of a link is further from
+where it is at the middle than the ranges of the two moving joints allow, so for every link and disc
 
     clearance on the piece <= distance at the middle + displacement of the link's nearest point there.
 
-A piece whose bound is below the safety margin holds no free configuration, one whose bound is at most the best
-clearance found plus the tolerance holds none worth finding; the others are halved. The bounds carry a slack
-for rounding, so a verdict is wrong in neither direction; between them lies "undecided".
+A piece whose bound is below the safety margin holds no free configuration, one whose bound is at most the
+best clearance found plus the tolerance holds none worth finding; the others are halved. The bounds carry a
+slack for rounding, so a verdict is wrong in neither direction; between them lies "undecided".
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ import math
 
 import numpy as np
 
+from .candidates import (
+    MAX_PIECES,
+    enough_bound,
+    fold_candidates,
+    folded_back,
+    limit_candidates,
+    two_link_candidates,
+)
 from .launch import jit
 from .self_motion import (
     COS,
@@ -31,44 +39,39 @@ from .self_motion import (
     WRIST_X,
     WRIST_Y,
     bisect,
+    copy_angles,
     elbow_direction,
     limit_breaks,
     limit_configurations,
     load_discs,
     monotone_breaks,
-    pose_clearance,
     relative_angles,
     segment_point,
     set_point,
-    two_link,
-    wind,
     within_limits,
 )
 
 REACHABLE, UNREACHABLE, UNDECIDED = 1, 0, -1
 
-MAX_PIECES = 20_000
-"""Halvings spent on one target before it is given up as undecided."""
-
 RELATIVE_SLACK = 1e-7
-"""Slack of every bound as a fraction of the reach: above the square root of the rounding unit, the error at a fold."""
+"""Slack of every bound, as a fraction of the reach: above a fold's error, the root of the rounding unit."""
 
 WITNESS_SLACK = 1e-12
 """What a witness's clearance [m] must exceed the margin by, so that other arithmetic agrees."""
 
 
-POINTS, TOP, STUCK = range(3)
+POINTS, TOP, STUCK, LIMITED = range(4)
 
 
 @jit
 def workspace(max_discs):
-    """Scratch arrays of one thread: points, pieces, bounds, counters, discs, breaks, limit configurations, angles."""
+    """One thread's scratch: points, pieces, bounds, counters, discs, breaks, limit configurations, angles."""
     size = MAX_PIECES + 4 * MAX_BREAKS
     return (
         np.empty((size, POINT_WIDTH)),
         np.empty((size, 4), dtype=np.int64),
         np.empty(size),
-        np.empty(3, dtype=np.int64),
+        np.empty(4, dtype=np.int64),
         np.empty((max_discs, 3)),
         np.empty((MAX_BREAKS, 3)),
         np.empty((12, 3)),
@@ -92,7 +95,7 @@ def _swing(points, end, middle):
 
 @jit
 def _clearance_and_bound(points, a, b, middle, elbow, mirror, discs, m, d, l1, l3, enough):
-    """Clearance in the middle of a piece, and an upper bound on the piece (both low, not exact, once below ``enough``)."""
+    """Clearance in the middle of a piece and a bound on the piece; neither is final once below ``enough``."""
     first = l1 * max(_swing(points, a, middle), _swing(points, b, middle))
     last = l3 * max(_chord(points, a, middle, COS, SIN), _chord(points, b, middle, COS, SIN))
     ux, uy = elbow_direction(points[middle], elbow)
@@ -124,94 +127,8 @@ def _tip_clearance(discs, m, d):
 
 
 @jit
-def _limit_candidates(problem, found, num_found, best, trial, q):
-    """The best clearance above ``best`` among configurations at a joint limit; ``q`` receives it."""
-    discs, m, d, bearing, lengths, limits, near = problem[:7]
-    for k in range(num_found):
-        if within_limits(found[k], near, limits, trial):
-            h1, h2 = found[k, 0] - bearing, found[k, 0] + found[k, 1] - bearing
-            ex, ey = lengths[0] * math.cos(h1), lengths[0] * math.sin(h1)
-            wx, wy = ex + lengths[1] * math.cos(h2), ey + lengths[1] * math.sin(h2)
-            clearance = pose_clearance(discs, m, 1.0, ex, ey, wx, wy, d)
-            if clearance > best:
-                best = clearance
-                q[:] = trial
-    return best
-
-
-@jit
-def _two_link_candidates(problem, best, trial, q):
-    """The better of both elbows of two links; of a single link (the second has length zero) its one configuration."""
-    discs, m, d, bearing, lengths, limits, near = problem[:7]
-    for elbow in (1.0, -1.0):
-        h1, q2 = 0.0, 0.0
-        if lengths[1] > 0:
-            h1, q2, reached = two_link(d, 0.0, lengths[0], lengths[1], elbow)
-        if within_limits((h1 + bearing, q2, 0.0), near, limits, trial):
-            ex, ey = lengths[0] * math.cos(h1), lengths[0] * math.sin(h1)
-            clearance = pose_clearance(discs, m, 1.0, ex, ey, d, 0.0, d)
-            if clearance > best:
-                best = clearance
-                q[:] = trial
-    return best
-
-
-@jit
-def _enough(problem, best):
-    """The bound up to which a piece is not worth halving: no free configuration, or none that is better by the tolerance."""
-    margin, floor, tolerance, slack = problem[7], problem[8], problem[9], problem[10]
-    return margin - slack if best <= floor else best + tolerance
-
-
-@jit
-def _folded_back(problem, best, q):
-    """Best clearance where the second link lies folded back on the first, of equal length: a curve of its own.
-
-    The wrist is then at the base, the third link (if any) points at the target, and the first heading is free.
-    Returns the best clearance and whether the search ended.
-    """
-    discs, m, d, bearing, lengths, limits, near = problem[:7]
-    cuts, stack = np.empty(6), np.empty((256, 2))
-    cuts[0], cuts[5] = -math.pi, math.pi
-    for side in range(2):
-        # The third relative angle there is pi minus the first heading.
-        for k, cut in ((1, limits[0, side] - bearing), (3, math.pi - limits[2, side])):
-            cuts[k + side] = cut - 2 * math.pi * math.floor(cut / (2 * math.pi) + 0.5)
-    cuts.sort()
-    spent, ended = 0, True
-    for k in range(11):
-        # Each cut itself (an interval of length zero), then the interval that follows it.
-        stack[0, 0], stack[0, 1] = cuts[k // 2], cuts[(k + 1) // 2]
-        top = 1
-        while top > 0:
-            top -= 1
-            spent += 1
-            low, high = stack[top, 0], stack[top, 1]
-            middle = 0.5 * (low + high)
-            q1, inside1 = wind(middle + bearing, near[0], limits[0, 0], limits[0, 1])
-            q2, inside2 = wind(math.pi, near[1], limits[1, 0], limits[1, 1])
-            q3, inside3 = wind(math.pi - middle, near[2], limits[2, 0], limits[2, 1])
-            if not (inside1 and inside2 and inside3):
-                continue
-            ex, ey = lengths[0] * math.cos(middle), lengths[0] * math.sin(middle)
-            clearance = pose_clearance(discs, m, 1.0, ex, ey, 0.0, 0.0, d)
-            if clearance > best:
-                best = clearance
-                q[0], q[1], q[2] = q1, q2, q3
-            bound = clearance + 2 * lengths[0] * math.sin(0.25 * (high - low))
-            if bound > _enough(problem, best) and low < middle < high:
-                if spent >= MAX_PIECES or top >= 254:
-                    ended = False
-                    continue
-                stack[top, 0], stack[top, 1] = low, middle
-                stack[top + 1, 0], stack[top + 1, 1] = middle, high
-                top += 2
-    return best, ended
-
-
-@jit
-def _inspect(work, problem, left, right, combination, check_limits, best, q):
-    """Halve one piece in thought: take its middle as a witness if it is one, keep the piece if it may hold a better one.
+def _inspect(work, problem, left, right, combination, best, q):
+    """Take a piece's middle as a witness if it is one, keep the piece if it may hold a better one.
 
     Returns the best clearance so far; ``q`` is the configuration that has it.
     """
@@ -220,25 +137,21 @@ def _inspect(work, problem, left, right, combination, check_limits, best, q):
     elbow, mirror = 1.0 - 2.0 * (combination % 2), 1.0 - 2.0 * (combination // 2)
     middle, top = counters[POINTS], counters[TOP]
     divisible = bisect(points, middle, left, right, d, lengths[0], lengths[1], lengths[2])
-    if check_limits:
-        angles[0, 0], angles[0, 1], angles[0, 2] = relative_angles(
-            points[middle], elbow, mirror, lengths[0], bearing
-        )
+    if counters[LIMITED]:
+        angles[0, 0], angles[0, 1], angles[0, 2] = relative_angles(points[middle], elbow, mirror, lengths[0], bearing)
         if not within_limits(angles[0], near, limits, angles[1]):
             return best
-    enough = _enough(problem, best)
+    enough = enough_bound(problem, best)
     clearance, bound = _clearance_and_bound(
         points, left, right, middle, elbow, mirror, discs, m, d, lengths[0], lengths[2], enough
     )
     if bound <= enough:
         return best
     if clearance > best:
-        angles[0, 0], angles[0, 1], angles[0, 2] = relative_angles(
-            points[middle], elbow, mirror, lengths[0], bearing
-        )
+        angles[0, 0], angles[0, 1], angles[0, 2] = relative_angles(points[middle], elbow, mirror, lengths[0], bearing)
         if within_limits(angles[0], near, limits, angles[1]):
             best = clearance
-            q[:] = angles[1]
+            copy_angles(angles[1], q)
     if not divisible:
         counters[STUCK] = 1
         return best
@@ -250,18 +163,21 @@ def _inspect(work, problem, left, right, combination, check_limits, best, q):
 
 @jit
 def _search(work, problem, ceiling, best, q):
-    """Halve the pieces on the stack until none can hold a better configuration; best clearance, and whether it ended."""
+    """Halve the pieces until none can hold a better configuration; best clearance, and whether it ended."""
     pieces, bounds, counters = work[1], work[2], work[3]
+    # The seeds were cut where limits begin and end: what holds in the middle of one holds on all of it.
+    counters[LIMITED] = 0
     while counters[TOP] > 0:
         counters[TOP] -= 1
         top = counters[TOP]
-        if min(bounds[top], ceiling) <= _enough(problem, best):
+        if min(bounds[top], ceiling) <= enough_bound(problem, best):
             continue
         if counters[POINTS] >= MAX_PIECES:
             return best, False
         left, middle, right, combination = pieces[top, 0], pieces[top, 1], pieces[top, 2], pieces[top, 3]
-        best = _inspect(work, problem, left, middle, combination, False, best, q)
-        best = _inspect(work, problem, middle, right, combination, False, best, q)
+        for side in range(2):
+            low, high = (left, middle) if side == 0 else (middle, right)
+            best = _inspect(work, problem, low, high, combination, best, q)
         last = counters[TOP] - 1
         # The more promising half goes on top: a good witness early prunes the rest.
         if last == top + 1 and bounds[last] < bounds[top]:
@@ -278,41 +194,16 @@ def _seed(work, problem, count, limited, best, q):
     d, lengths = problem[2], problem[4]
     for k in range(count):
         set_point(points, k, breaks[k, 0], breaks[k, 1], d, lengths[0], lengths[1], lengths[2])
-    counters[POINTS], counters[TOP], counters[STUCK] = count, 0, 0
+    counters[POINTS], counters[TOP], counters[STUCK], counters[LIMITED] = count, 0, 0, limited
     for combination in range(4):
         for k in range(count - 1):
             if breaks[k, 2] < breaks[k + 1, 2]:
-                best = _inspect(work, problem, k, k + 1, combination, limited, best, q)
+                best = _inspect(work, problem, k, k + 1, combination, best, q)
     return best
 
 
 @jit
-def _fold_candidates(work, problem, count, best, q):
-    """The best clearance above ``best`` at the curve's own ends (folds), which are a whole curve where it is a point."""
-    points, angles = work[0], work[7]
-    discs, m, d, bearing, lengths, limits, near = problem[:7]
-    for combination in range(4):
-        elbow, mirror = 1.0 - 2.0 * (combination % 2), 1.0 - 2.0 * (combination // 2)
-        for k in (0, count - 1):
-            point = points[k]
-            ux, uy = elbow_direction(point, elbow)
-            clearance = pose_clearance(
-                discs, m, mirror, lengths[0] * ux, lengths[0] * uy, point[WRIST_X], point[WRIST_Y], d
-            )
-            if clearance > best:
-                angles[0, 0], angles[0, 1], angles[0, 2] = relative_angles(
-                    point, elbow, mirror, lengths[0], bearing
-                )
-                if within_limits(angles[0], near, limits, angles[1]):
-                    best = clearance
-                    q[:] = angles[1]
-    return best
-
-
-@jit
-def solve_three(
-    work, x, y, heading, near, lengths, limits, centers, radii, base, link_radius, margin, tolerance, q
-):
+def solve_three(work, x, y, heading, near, lengths, limits, centers, radii, base, link_radius, margin, tolerance, q):
     """Best free configuration of three links that reaches ``base + (x, y)``.
 
     Args:
@@ -320,7 +211,7 @@ def solve_three(
         x: Target relative to the base [m].
         y: Target relative to the base [m].
         heading: Direction that the first joint angle is measured from [rad].
-        near: ``(3,)`` among representatives modulo 2 pi within limits, the nearest to these angles is returned.
+        near: ``(3,)`` angles are turned, within limits, as near to these as possible.
         lengths: ``(3,)``.
         limits: ``(3, 2)``.
         centers: ``(m, 2)`` discs.
@@ -354,26 +245,22 @@ def solve_three(
     floor = math.nextafter(margin + WITNESS_SLACK, -np.inf)
     problem = (discs, m, d, bearing, lengths, limits, near, margin, floor, max(tolerance - slack, 0.0), slack)
     best, ended = floor, True
+    folded_ended = True
+    if collapsible:
+        best, folded_ended = folded_back(problem, best, q)
+    num_found = limit_configurations(found, d, lengths, limits, bearing, False)
+    best = limit_candidates(problem, found, num_found, best, work[7][1], q)
     if l3 == 0:
-        best = _two_link_candidates(problem, best, work[7][1], q)
-        if collapsible:
-            best, ended = _folded_back(problem, best, q)
+        best = two_link_candidates(problem, best, work[7][1], q)
     else:
         count = monotone_breaks(breaks, d, l1, l2, l3)
-        limited = False
-        for i in range(3):
-            limited = limited or limits[i, 1] - limits[i, 0] < 2 * math.pi
-        if limited:
-            num_found = limit_configurations(found, d, lengths, limits, bearing)
-            count = limit_breaks(breaks, count, found, num_found, bearing)
-            best = _limit_candidates(problem, found, num_found, best, work[7][1], q)
-        folded_ended = True
-        if collapsible:
-            best, folded_ended = _folded_back(problem, best, q)
+        count = limit_breaks(breaks, count, found, num_found, bearing)
+        span = limits[:, 1] - limits[:, 0]
+        limited = min(span[0], span[1], span[2]) < 2 * math.pi
         best = _seed(work, problem, count, limited, best, q)
-        best = _fold_candidates(work, problem, count, best, q)
+        best = fold_candidates(work, problem, count, best, q)
         best, ended = _search(work, problem, ceiling, best, q)
-        ended = ended and folded_ended
+    ended = ended and folded_ended
     if best > floor:
         return REACHABLE, best
     return UNREACHABLE if ended else UNDECIDED, -np.inf
@@ -423,4 +310,4 @@ def reachability_kernel(
         )
         if verdict[i] != REACHABLE:
             clearance[i] = np.nan
-            q[i] = np.nan
+            q[i, 0], q[i, 1], q[i, 2] = np.nan, np.nan, np.nan

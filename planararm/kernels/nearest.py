@@ -1,8 +1,8 @@
 """The free configuration on a target that is nearest to where the arm is: smallest largest-joint change.
 
 For three links the self-motion curve is sampled between its breaks, evenly in a parameter in which no joint
-angle has infinite slope, and the best sample on each branch is refined by zooming in. Where no sample is free,
-the branch and bound of :mod:`.ground_truth` has the last word, so "none" is as good as its verdict.
+angle has infinite slope, and the best sample on each branch is refined by zooming in. Where no sample is
+free, the branch and bound of :mod:`.ground_truth` has the last word, so "none" is as good as its verdict.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from .self_motion import (
     RELATIVE_TOLERANCE,
     WRIST_X,
     WRIST_Y,
+    bisect,
+    copy_angles,
     elbow_direction,
     limit_breaks,
     limit_configurations,
@@ -30,9 +32,13 @@ from .self_motion import (
 )
 
 FREE, BLOCKED, OUT_OF_REACH = 1, 0, -1
+"""Status; the stage of the search in which a configuration was found, counted down from 1."""
 
-SAMPLES = 24
-"""Samples of each piece of the curve, per elbow and mirror image."""
+SAMPLES = 72
+"""Samples of the curve, per elbow and mirror image, shared out among its pieces by their length."""
+
+FEWEST_SAMPLES = 12
+FOLDED_SAMPLES = 512
 
 ZOOM_ROUNDS = 16
 ZOOM_SHRINK = 0.3
@@ -44,7 +50,7 @@ MAX_JUMP, TIP_ERROR = 0, 1
 
 @jit
 def _cost(angles, q_from, lengths, limits, objective, target, trial):
-    """Largest joint change from ``q_from`` (inf outside the limits); or the tip's error after clipping to the limits."""
+    """Largest joint change from ``q_from``, inf outside the limits; or the tip's error after clipping."""
     if objective == MAX_JUMP:
         if not within_limits(angles, q_from, limits, trial):
             return np.inf
@@ -61,7 +67,7 @@ def _cost(angles, q_from, lengths, limits, objective, target, trial):
 
 @jit
 def _free_cost(work, problem, a, b, theta, combination, worst):
-    """Cost of one configuration of the piece from heading ``a`` to ``b``, inf if not below ``worst`` or not free."""
+    """Cost of one configuration between headings ``a`` and ``b``, inf if not below ``worst`` or not free."""
     points, angles = work[0], work[7]
     discs, m, d, bearing, lengths, limits, q_from, least, objective, target = problem
     elbow, mirror = 1.0 - 2.0 * (combination % 2), 1.0 - 2.0 * (combination // 2)
@@ -81,10 +87,31 @@ def _free_cost(work, problem, a, b, theta, combination, worst):
 
 
 @jit
-def _zoom(work, problem, a, b, theta, combination, best, q):
+def _is_within(work, problem, k, combination):
+    """Whether the piece after break ``k`` is within the limits: there they hold everywhere or nowhere."""
+    points, breaks, angles = work[0], work[5], work[7]
+    d, bearing, lengths, limits, q_from, objective = (
+        problem[2],
+        problem[3],
+        problem[4],
+        problem[5],
+        problem[6],
+        problem[8],
+    )
+    if objective == TIP_ERROR:
+        return True
+    for side in range(2):
+        set_point(points, side, breaks[k + side, 0], breaks[k + side, 1], d, lengths[0], lengths[1], lengths[2])
+    bisect(points, 2, 0, 1, d, lengths[0], lengths[1], lengths[2])
+    elbow, mirror = 1.0 - 2.0 * (combination % 2), 1.0 - 2.0 * (combination // 2)
+    angles[0, 0], angles[0, 1], angles[0, 2] = relative_angles(points[2], elbow, mirror, lengths[0], bearing)
+    return within_limits(angles[0], q_from, limits, angles[1])
+
+
+@jit
+def _zoom(work, problem, a, b, theta, half, combination, best, q):
     """Refine a sample by ever closer neighbours; ``q`` holds the best configuration."""
     angles = work[7]
-    half = math.pi / SAMPLES
     for _ in range(ZOOM_ROUNDS):
         centre = theta
         for k in range(-4, 5):
@@ -92,7 +119,7 @@ def _zoom(work, problem, a, b, theta, combination, best, q):
             cost = _free_cost(work, problem, a, b, near, combination, best)
             if cost < best:
                 best, theta = cost, near
-                q[:] = angles[1]
+                copy_angles(angles[1], q)
         half *= ZOOM_SHRINK
     return best
 
@@ -101,70 +128,89 @@ def _zoom(work, problem, a, b, theta, combination, best, q):
 def _nearest_on_curve(work, problem, count, q):
     """Smallest cost of a free configuration on the curve between the breaks, inf if no sample is free."""
     breaks, angles = work[5], work[7]
-    seeds = np.empty((4, 4))
+    seeds = np.empty((4, 5))
+    whole = breaks[count - 1, 2] - breaks[0, 2]
     best = np.inf
     for combination in range(4):
         seeds[combination, 0] = np.inf
         for k in range(count - 1):
             a = math.atan2(breaks[k, 1], breaks[k, 0])
             b = math.atan2(breaks[k + 1, 1], breaks[k + 1, 0])
-            for i in range(SAMPLES + 1):
-                theta = math.pi * i / SAMPLES
+            if not _is_within(work, problem, k, combination):
+                continue
+            samples = FEWEST_SAMPLES
+            if whole > 0:
+                samples += int(SAMPLES * (breaks[k + 1, 2] - breaks[k, 2]) / whole)
+            for i in range(samples + 1):
+                theta = math.pi * i / samples
                 cost = _free_cost(work, problem, a, b, theta, combination, seeds[combination, 0])
                 if cost < seeds[combination, 0]:
                     seeds[combination, 0], seeds[combination, 1] = cost, theta
-                    seeds[combination, 2], seeds[combination, 3] = a, b
+                    seeds[combination, 2], seeds[combination, 3], seeds[combination, 4] = (
+                        a,
+                        b,
+                        math.pi / samples,
+                    )
                     if cost < best:
                         best = cost
-                        q[:] = angles[1]
+                        copy_angles(angles[1], q)
     sampled = best
     for combination in range(4):
-        cost, theta, a, b = seeds[combination]
+        cost, theta, a, b, step = seeds[combination]
         if cost < np.inf and cost <= sampled + ZOOM_WINDOW:
-            best = _zoom(work, problem, a, b, theta, combination, best, q)
+            best = _zoom(work, problem, a, b, theta, step, combination, best, q)
     return best
 
 
 @jit
-def _nearest(
-    work, x, y, q_from, lengths, limits, centers, radii, base, link_radius, margin, objective, target, q
-):
+def _nearest_pose(work, problem, h1, q2, q3, best, q):
+    """Cost of one configuration, given by first heading and relative angles, if free and below ``best``."""
+    angles = work[7]
+    discs, m, d, bearing, lengths, limits, q_from, least, objective, target = problem
+    angles[0, 0], angles[0, 1], angles[0, 2] = bearing + h1, q2, q3
+    cost = _cost(angles[0], q_from, lengths, limits, objective, target, angles[1])
+    if cost < best:
+        ex, ey = lengths[0] * math.cos(h1), lengths[0] * math.sin(h1)
+        wx, wy = ex + lengths[1] * math.cos(h1 + q2), ey + lengths[1] * math.sin(h1 + q2)
+        if pose_clearance(discs, m, 1.0, ex, ey, wx, wy, d) >= least:
+            best = cost
+            copy_angles(angles[1], q)
+    return best
+
+
+@jit
+def _nearest(work, x, y, q_from, lengths, limits, centers, radii, base, link_radius, margin, objective, target, q):
     """Smallest cost of a free configuration that reaches ``base + (x, y)``, inf if none was found."""
     l1, l2, l3 = lengths[0], lengths[1], lengths[2]
     d, reach = math.hypot(x, y), l1 + l2 + l3
-    if d > reach * (1 + RELATIVE_TOLERANCE) or d < 2 * max(l1, l2, l3) - reach * (1 + RELATIVE_TOLERANCE):
+    slack = RELATIVE_TOLERANCE * reach
+    if d > reach + slack or d < 2 * max(l1, l2, l3) - reach - slack:
         return np.inf
     ux, uy = (x / d, y / d) if d > 0 else (1.0, 0.0)
     bearing = math.atan2(uy, ux)
-    discs, breaks, found, trial = work[4], work[5], work[6], work[7][1]
+    discs, breaks, found = work[4], work[5], work[6]
     m = load_discs(discs, centers, radii, base[0], base[1], ux, uy, link_radius)
-    least = margin + WITNESS_SLACK
+    problem = (discs, m, d, bearing, lengths, limits, q_from, margin + WITNESS_SLACK, objective, target)
     best = np.inf
-    num_found = 0
     if l3 > 0:
-        problem = (discs, m, d, bearing, lengths, limits, q_from, least, objective, target)
         count = monotone_breaks(breaks, d, l1, l2, l3)
-        num_found = limit_configurations(found, d, lengths, limits, bearing)
+        num_found = limit_configurations(found, d, lengths, limits, bearing, False)
         count = limit_breaks(breaks, count, found, num_found, bearing)
         best = _nearest_on_curve(work, problem, count, q)
-    else:
-        for elbow in (1.0, -1.0):
+    num_found = limit_configurations(found, d, lengths, limits, bearing, True)
+    for k in range(num_found):
+        best = _nearest_pose(work, problem, found[k, 0] - bearing, found[k, 1], found[k, 2], best, q)
+    if l3 == 0:
+        for branch in range(2):
             h1, q2 = 0.0, 0.0
             if l2 > 0:
-                h1, q2, _ = two_link(d, 0.0, l1, l2, elbow)
-                if d <= RELATIVE_TOLERANCE * reach:
-                    h1 = q_from[0] - bearing
-            found[num_found, 0], found[num_found, 1], found[num_found, 2] = bearing + h1, q2, 0.0
-            num_found += 1
-    for k in range(num_found):
-        cost = _cost(found[k], q_from, lengths, limits, objective, target, trial)
-        if cost < best:
-            h1, h2 = found[k, 0] - bearing, found[k, 0] + found[k, 1] - bearing
-            ex, ey = l1 * math.cos(h1), l1 * math.sin(h1)
-            wx, wy = ex + l2 * math.cos(h2), ey + l2 * math.sin(h2)
-            if pose_clearance(discs, m, 1.0, ex, ey, wx, wy, d) >= least:
-                best = cost
-                q[:] = trial
+                h1, q2, _ = two_link(d, 0.0, l1, l2, 1.0 - 2.0 * branch)
+            best = _nearest_pose(work, problem, h1, q2, 0.0, best, q)
+    if abs(l1 - l2) <= slack and abs(d - l3) <= slack:
+        # The second link folded back on the first: the first may point anywhere.
+        for k in range(FOLDED_SAMPLES):
+            h1 = q_from[0] - bearing + 2 * math.pi * k / FOLDED_SAMPLES
+            best = _nearest_pose(work, problem, h1, math.pi, 0.0 if l3 == 0 else math.pi - h1, best, q)
     if best == np.inf and objective == MAX_JUMP:
         verdict, _ = solve_three(
             work, x, y, 0.0, q_from, lengths, limits, centers, radii, base, link_radius, margin, np.inf, q
@@ -175,10 +221,8 @@ def _nearest(
 
 
 @jit
-def nearest_kernel(
-    start, stop, targets, q_from, centers, radii, lengths, limits, base, link_radius, margin, status, q
-):
-    """Nearest free configuration per target; failing that the nearest within limits; failing that the nearest tip."""
+def nearest_kernel(start, stop, targets, q_from, centers, radii, lengths, limits, base, link_radius, margin, status, q):
+    """Nearest free configuration per target, else the nearest within limits, else one with its tip near."""
     work = workspace(centers.shape[1])
     no_centers, no_radii = np.empty((0, 2)), np.empty(0)
     l1, l2, l3 = lengths[0], lengths[1], lengths[2]
@@ -188,25 +232,19 @@ def nearest_kernel(
     for i in range(start, stop):
         j = i if centers.shape[0] > 1 else 0
         goal[0], goal[1] = targets[i, 0] - base[0], targets[i, 1] - base[1]
-        cost = _nearest(
-            work, goal[0], goal[1], q_from[i], lengths, limits, centers[j], radii[j], base, link_radius,
-            margin, MAX_JUMP, goal, q[i],
-        )  # fmt: skip
-        if cost < np.inf:
-            status[i] = FREE
-            continue
-        cost = _nearest(
-            work, goal[0], goal[1], q_from[i], lengths, limits, no_centers, no_radii, base, link_radius,
-            margin, MAX_JUMP, goal, q[i],
-        )  # fmt: skip
-        if cost < np.inf:
-            status[i] = BLOCKED
-            continue
-        status[i] = OUT_OF_REACH
         d = math.hypot(goal[0], goal[1])
         scale = min(max(d, inner), reach) / d if d > 0 else 1.0
-        x, y = (scale * goal[0], scale * goal[1]) if d > 0 else (inner, 0.0)
-        cost = _nearest(
-            work, x, y, q_from[i], lengths, limits, no_centers, no_radii, base, link_radius,
-            margin, TIP_ERROR, goal, q[i],
-        )  # fmt: skip
+        for stage in range(3):
+            # Among the discs, without them, then for the nearest point of the workspace.
+            x, y, near_centers, near_radii = goal[0], goal[1], no_centers, no_radii
+            if stage == 0:
+                near_centers, near_radii = centers[j], radii[j]
+            elif stage == 2:
+                x, y = (scale * goal[0], scale * goal[1]) if d > 0 else (inner, 0.0)
+            cost = _nearest(
+                work, x, y, q_from[i], lengths, limits, near_centers, near_radii, base, link_radius,
+                margin, stage // 2, goal, q[i],
+            )  # fmt: skip
+            status[i] = FREE - stage
+            if cost < np.inf:
+                break

@@ -1,9 +1,9 @@
 """Ground truth for more than three links: witnesses by guided random search, proofs by interval subdivision.
 
 A witness: all links but the last three are drawn so that the target stays within reach of the rest, each
-checked against the discs, and the last three are solved exactly (:func:`.ground_truth.solve_three`).
-A proof that there is none: for every heading of the last link (or of the first) the link meets a disc, or leaves
-a distance that the remaining links cannot span. Neither need succeed; then the target stays undecided.
+checked against the discs, and the last three are solved exactly (:func:`.ground_truth.solve_three`). A proof
+that there is none: for every heading of the last link (or of the first) the link meets a disc, or leaves a
+distance that the remaining links cannot span. Neither need succeed; then the target stays undecided.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ def _inner_reach(lengths, first, last):
 
 @jit
 def every_heading_fails(ax, ay, ox, oy, length, inner, outer, low, high, discs, m, margin, slack):
-    """Whether a link hinged at ``a`` has no heading in ``[low, high]`` that is free and ends between ``inner`` and ``outer`` from ``o``.
+    """Whether a link hinged at ``a`` has no free heading that leaves a spannable distance to ``o``.
 
-    Interval subdivision: over an interval of headings no point of the link moves further than its share of the chord.
+    The heading lies in ``[low, high]``, a distance between ``inner`` and ``outer`` can be spanned. Interval
+    subdivision: over an interval of headings no point of the link moves further than its share of the chord.
     """
     stack = np.empty((128, 2))
     stack[0, 0], stack[0, 1] = low, high
@@ -74,14 +75,15 @@ def every_heading_fails(ax, ay, ox, oy, length, inner, outer, low, high, discs, 
 
 @jit
 def _draw_link(k, n, tx, ty, pose, lengths, limits, inner, outer, discs, m, margin, uniforms):
-    """Draw joint ``k`` so that the rest can still span to the target, free of discs; angle, and whether one was found.
+    """Draw joint ``k`` free of discs so that the rest can still span to the target.
 
-    ``pose`` is the joint's position and the heading of the link before it.
+    ``pose`` is the joint's position and the heading of the link before it. Returns the angle, the link's end,
+    and whether one was found.
     """
     x, y, heading = pose
     dx, dy = tx - x, ty - y
     d, length = max(math.hypot(dx, dy), 1e-9), lengths[k]
-    # Cosine law: the angle off the target's direction at which the rest is stretched, and at which it is folded.
+    # Cosine law: the angles off the target's direction at which the rest is stretched, and folded.
     widest = math.acos(min(max((d * d + length * length - outer * outer) / (2 * d * length), -1.0), 1.0))
     narrowest = math.acos(min(max((d * d + length * length - inner * inner) / (2 * d * length), -1.0), 1.0))
     if inner <= 0:
@@ -90,9 +92,7 @@ def _draw_link(k, n, tx, ty, pose, lengths, limits, inner, outer, discs, m, marg
         u = 2 * uniforms[attempt] - 1
         turn = narrowest + (widest - narrowest) * abs(u)
         absolute = math.atan2(dy, dx) + (turn if u > 0 else -turn)
-        angle, inside = wind(
-            absolute - heading, 0.5 * (limits[k, 0] + limits[k, 1]), limits[k, 0], limits[k, 1]
-        )
+        angle, inside = wind(absolute - heading, 0.5 * (limits[k, 0] + limits[k, 1]), limits[k, 0], limits[k, 1])
         if not inside:
             continue
         bx, by = x + length * math.cos(heading + angle), y + length * math.sin(heading + angle)
@@ -106,9 +106,7 @@ def _draw_link(k, n, tx, ty, pose, lengths, limits, inner, outer, discs, m, marg
 
 
 @jit
-def _find_witness(
-    work, tx, ty, n, lengths, limits, centers, radii, discs, m, base, link_radius, margin, uniforms, q
-):
+def _find_witness(work, tx, ty, n, lengths, limits, centers, radii, discs, m, base, link_radius, margin, uniforms, q):
     """The clearest of a few free configurations that reach ``base + (tx, ty)``; -inf if none was found."""
     best, successes = -np.inf, 0
     trial, at, near = np.empty(n), np.empty(2), np.empty(3)
@@ -140,7 +138,8 @@ def _find_witness(
             successes += 1
             if min(clearance, last) > best:
                 best = min(clearance, last)
-                q[:] = trial
+                for k in range(n):
+                    q[k] = trial[k]
             if successes == ENOUGH_WITNESSES or best == np.inf:
                 break
     return best

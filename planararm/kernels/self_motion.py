@@ -1,9 +1,9 @@
 """The self-motion of a three-link arm: all configurations that put the end effector on one target.
 
 Frame: the base in the origin, the target at ``(d, 0)``. With ``u3`` the direction of the last link, the wrist
-is ``w = (d, 0) - l3 u3`` and the first two links reach it with the elbow on either side. The set is
-symmetric about the axis, so only headings in the *upper half* ``[0, pi]`` are computed; a configuration is
-named by its heading, a mirror sign (-1: reflected into the lower half) and the elbow's sign before reflection.
+is ``w = (d, 0) - l3 u3`` and the first two links reach it with the elbow on either side. The set is symmetric
+about the axis, so only headings in the *upper half* ``[0, pi]`` are computed; a configuration is named by its
+heading, a mirror sign (-1: reflected into the lower half) and the elbow's sign before reflection.
 
 There the wrist's distance ``rho`` grows with the heading, and everything else is monotone between a few
 headings that are known in closed form. So the range over a piece follows from the values at its ends, also
@@ -23,7 +23,7 @@ ANGLE_TOLERANCE = 1e-12
 """How far [rad] an angle may lie outside its limits and still count as rounding; it is then clipped."""
 
 RELATIVE_TOLERANCE = 1e-12
-"""How far outside the workspace, as a fraction of the link lengths, a target still counts as on its boundary."""
+"""How far outside the workspace, as a fraction of the lengths, a target still counts as on its boundary."""
 
 MAX_BREAKS = 24
 COS, SIN, WRIST_X, WRIST_Y, TO_WRIST_X, TO_WRIST_Y, COS_SHOULDER, SIN_SHOULDER = range(8)
@@ -32,7 +32,7 @@ POINT_WIDTH = 8
 
 @jit
 def wind(angle, near, lower, upper):
-    """The representative of ``angle`` modulo 2 pi within limits that is nearest to ``near``, and whether there is one."""
+    """``angle`` turned within limits as near to ``near`` as possible, and whether it is within them."""
     turn = 2 * math.pi
     fewest = math.ceil((lower - ANGLE_TOLERANCE - angle) / turn)
     most = math.floor((upper + ANGLE_TOLERANCE - angle) / turn)
@@ -44,14 +44,14 @@ def wind(angle, near, lower, upper):
 
 @jit
 def two_link(x, y, first, second, elbow):
-    """Heading of the first link and relative angle of the second that reach ``(x, y)``, and whether they do."""
+    """First heading and second relative angle of two links that reach ``(x, y)``, and whether they do."""
     distance = math.hypot(x, y)
     slack = RELATIVE_TOLERANCE * (first + second)
     if distance > first + second + slack or distance < abs(first - second) - slack:
         return 0.0, 0.0, False
     if distance < slack:
         return 0.0, elbow * math.pi, True
-    if first < slack:
+    if first < slack or second < slack:
         return math.atan2(y, x), 0.0, True
     cosine = (distance + (first - second) * (first + second) / distance) / (2 * first)
     cosine = min(max(cosine, -1.0), 1.0)
@@ -83,7 +83,7 @@ def set_point(points, k, cosine, sine, d, l1, l2, l3):
 
 @jit
 def bisect(points, k, a, b, d, l1, l2, l3):
-    """Fill row ``k`` with the heading halfway between rows ``a`` and ``b``; False if it equals one of them."""
+    """Fill row ``k`` with the heading halfway between rows ``a`` and ``b``; False if it is one of them."""
     cosine, sine = points[a, COS] + points[b, COS], points[a, SIN] + points[b, SIN]
     length = math.sqrt(cosine * cosine + sine * sine)
     if length < 1e-3:
@@ -104,7 +104,7 @@ def elbow_direction(point, elbow):
 
 @jit
 def relative_angles(point, elbow, mirror, l1, bearing):
-    """Joint angles of a point of the curve: first heading (in the outer frame), second and third relative angle."""
+    """Joint angles of a point of the curve, the first measured in the outer frame."""
     x1, y1 = elbow_direction(point, elbow)
     x2, y2 = point[WRIST_X] - l1 * x1, point[WRIST_Y] - l1 * y1
     x3, y3 = point[COS], point[SIN]
@@ -114,8 +114,15 @@ def relative_angles(point, elbow, mirror, l1, bearing):
 
 
 @jit
+def copy_angles(source, target):
+    """Element by element: a slice assignment takes the compiler a second."""
+    for i in range(3):
+        target[i] = source[i]
+
+
+@jit
 def within_limits(angles, near, limits, q):
-    """Write the representatives of ``angles`` within ``limits`` nearest to ``near`` into ``q``; False if there are none."""
+    """Write ``angles``, turned within limits as near to ``near`` as possible, to ``q``; False if outside."""
     for i in range(3):
         q[i], inside = wind(angles[i], near[i], limits[i, 0], limits[i, 1])
         if not inside:
@@ -146,7 +153,7 @@ def _pseudo_angle(cosine, sine):
 
 @jit
 def heading_range(d, l1, l2, l3):
-    """Unit vectors of the smallest and the largest upper-half heading that reach the target (it is within reach)."""
+    """Unit vectors of the smallest and the largest upper-half heading that reach the target."""
     if d * l3 <= 0 or d < RELATIVE_TOLERANCE * l3:
         return 1.0, 0.0, -1.0, 0.0
     least = _opposite_angle(abs(l1 - l2), d, l3)
@@ -156,13 +163,13 @@ def heading_range(d, l1, l2, l3):
 
 @jit
 def add_break(breaks, count, cosine, sine):
-    """Insert a heading into the sorted ``breaks``, whose first and last row bound it; returns the new count."""
+    """Insert a heading into the sorted ``breaks`` if between first and last; returns the new count."""
     key = _pseudo_angle(cosine, sine)
     if count >= MAX_BREAKS or not breaks[0, 2] < key < breaks[count - 1, 2]:
         return count
     k = count
     while breaks[k - 1, 2] > key:
-        breaks[k] = breaks[k - 1]
+        copy_angles(breaks[k - 1], breaks[k])
         k -= 1
     breaks[k, 0], breaks[k, 1], breaks[k, 2] = cosine, sine, key
     return count + 1
@@ -170,10 +177,10 @@ def add_break(breaks, count, cosine, sine):
 
 @jit
 def monotone_breaks(breaks, d, l1, l2, l3):
-    """Headings between which the wrist's bearing and the shoulder angle are monotone: cos, sin, sort key in rows.
+    """Rows of cos, sin, sort key: headings between which wrist bearing and shoulder angle are monotone.
 
-    The bearing turns where the last link is at right angles to it (``cos = l3 / d``), the shoulder angle where
-    ``rho^2 = l1^2 - l2^2``. Returns their number, at least 2.
+    The bearing turns where the last link is at right angles to it (``cos = l3 / d``), the shoulder angle
+    where ``rho^2 = l1^2 - l2^2``. Returns their number, at least 2.
     """
     low_cos, low_sin, high_cos, high_sin = heading_range(d, l1, l2, l3)
     breaks[0, 0], breaks[0, 1], breaks[0, 2] = low_cos, low_sin, _pseudo_angle(low_cos, low_sin)
@@ -188,16 +195,16 @@ def monotone_breaks(breaks, d, l1, l2, l3):
 
 
 @jit
-def limit_configurations(found, d, lengths, limits, bearing):
-    """Configurations with one joint exactly at a limit: rows of the three relative angles (outer frame), and their number.
+def limit_configurations(found, d, lengths, limits, bearing, every):
+    """Rows of joint angles (outer frame) with one joint exactly at a limit; returns their number.
 
-    A joint whose limits leave no direction out has none. Between two neighbours of these on the curve, limits hold
-    everywhere or nowhere.
+    A joint whose limits leave no direction out matters only for the distance between angles; ``every``
+    includes it. Between two neighbours of the others on the curve, limits hold everywhere or nowhere.
     """
     l1, l2, l3 = lengths[0], lengths[1], lengths[2]
     count = 0
     for joint in range(3):
-        if limits[joint, 1] - limits[joint, 0] >= 2 * math.pi:
+        if lengths[joint] == 0 or (limits[joint, 1] - limits[joint, 0] >= 2 * math.pi and not every):
             continue
         for side in range(2):
             q = limits[joint, side]
