@@ -84,9 +84,7 @@ def wheel_files(wheel: Path) -> dict[str, bytes]:
 def test_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) -> None:
     files = wheel_files(built[0])
     metadata = f"planararm-{planararm.__version__}.dist-info/"
-    assert {name: text for name, text in files.items() if not name.startswith(metadata)} == package_files(
-        ROOT
-    )
+    assert {name: text for name, text in files.items() if not name.startswith(metadata)} == package_files(ROOT)
     assert "planararm/py.typed" in files
     assert any(name.endswith(".html.jinja") for name in files)
     assert b"planararm=planararm.cli:main" in files[metadata + "entry_points.txt"].replace(b" ", b"")
@@ -99,9 +97,7 @@ def test_wheel_metadata_is_that_of_the_project(built: tuple[Path, Path]) -> None
     assert "\nRequires-Python: >=3.11\n" in metadata
     for extra in ("torch", "render", "report", "cli", "all", "dev"):
         assert f"\nProvides-Extra: {extra}\n" in metadata
-    required = [
-        line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line
-    ]
+    required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     names = {line.split()[1].split(">")[0].split("<")[0] for line in required}
     assert names == {"array-api-compat", "gymnasium", "numba", "numpy", "safetensors", "scipy"}
 
@@ -110,7 +106,8 @@ def test_sdist_holds_what_is_needed_to_test_it(unpacked: Path) -> None:
     assert package_files(unpacked) == package_files(ROOT)
     for name in (
         "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "Makefile",
-        "constraints.txt", "pyproject.toml", "docs/design.md", "tests/test_distribution.py", "benchmarks/import_time.py",
+        "constraints.txt", "pyproject.toml", "docs/design.md", "tests/test_distribution.py",
+        "benchmarks/import_time.py",
     ):  # fmt: skip
         assert (unpacked / name).read_bytes() == (ROOT / name).read_bytes(), name
     assert not list(unpacked.rglob("__pycache__"))
@@ -130,9 +127,7 @@ def test_wheel_from_the_sdist_is_the_same(built: tuple[Path, Path], unpacked: Pa
 
 
 @pytest.mark.parametrize("kind", [0, 1], ids=["wheel", "sdist"])
-def test_installed_package_works_outside_the_checkout(
-    built: tuple[Path, Path], tmp_path: Path, kind: int
-) -> None:
+def test_installed_package_works_outside_the_checkout(built: tuple[Path, Path], tmp_path: Path, kind: int) -> None:
     target, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     install = subprocess.run(
