@@ -26,9 +26,7 @@ def seconds(statement: str) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--runs", type=int, default=15, help="interpreters per statement (default: %(default)s)"
-    )
+    parser.add_argument("--runs", type=int, default=15, help="interpreters per statement (default: %(default)s)")
     runs = parser.parse_args().runs
     for statement in STATEMENTS.values():
         seconds(statement)

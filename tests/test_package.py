@@ -64,10 +64,7 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse((ROOT / "planararm" / "__init__.py").read_text(encoding="utf-8"))
     guarded = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
-        (node.module, alias.name)
-        for node in guarded.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
+        (node.module, alias.name) for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     assert seen == {(module, name) for name, module in planararm._WHERE.items()}
 
@@ -80,11 +77,7 @@ def test_no_public_name_hides_a_module() -> None:
 def test_every_error_is_public() -> None:
     from planararm import errors
 
-    kinds = {
-        name
-        for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, Exception)
-    }
+    kinds = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
     assert kinds <= set(planararm.__all__)
 
 
