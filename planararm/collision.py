@@ -68,7 +68,7 @@ def clearance(q: Array, arm: PlanarArm, obstacles: Obstacles) -> Array:
     xp = array_namespace(distances)
     if obstacles.num_obstacles == 0:
         return xp.full_like(distances[..., 0, :].sum(-1), np.inf)
-    return xp.min(xp.reshape(distances, (*distances.shape[:-2], -1)), axis=-1)
+    return xp.min(xp.min(distances, axis=-1), axis=-1)
 
 
 def witness_points(q: Array, arm: PlanarArm, obstacles: Obstacles) -> Array:
@@ -150,7 +150,7 @@ def clearance_gradient(q: Array, arm: PlanarArm, obstacles: Obstacles) -> tuple[
         return clearance(q, arm, obstacles), xp.zeros_like(q)
     distance, gradient = signed_distance_gradient(q, arm, obstacles)
     n = arm.num_joints
-    flat = xp.reshape(distance, (*distance.shape[:-2], -1))
+    flat = xp.reshape(distance, (*distance.shape[:-2], n * obstacles.num_obstacles))
     rows = xp.reshape(gradient, (*flat.shape, n))
     nearest = xp.argmin(flat, axis=-1)[..., None]
     picked = xp.take_along_axis(rows, xp.broadcast_to(nearest[..., None], (*nearest.shape, n)), axis=-2)

@@ -99,18 +99,17 @@ def advance(
     now = discs.positions(time)
     drift = rows(discs.positions(time + dt) - now, m, 2)
     end = rows(q, n)
-    fraction, collided, clearance = np.empty(count), np.empty(count, dtype=bool), np.empty(count)
+    fraction, collided, clear = np.empty(count), np.empty(count, dtype=bool), np.empty(count)
+    none_skipped = np.zeros(count, dtype=bool)
+    scratch = (np.full((count, n, m), -np.inf), np.zeros((count, n)), np.zeros((count, 2), np.int64))
     launch(
-        transition.advance_batch, count, np.zeros(count, dtype=bool), end, rows(q_command, n), arm.joint_limits, arm.joint_velocity_limits * dt,
-        arm.link_lengths, arm.base, arm.link_radius, rows(now, m, 2), drift, rows(discs.radii, m),
-        rows(True if discs.mask is None else discs.mask, m), code, np.empty((count, n + 1, 2)), np.full(count, m),
-        drift.any(axis=(1, 2)), np.full((count, n, m), -np.inf), np.zeros((count, n)),
-        np.zeros((count, 2), np.int64), fraction, collided, clearance,
+        transition.advance_batch, count, none_skipped, end, rows(q_command, n), arm.joint_limits,
+        arm.joint_velocity_limits * dt, arm.link_lengths, arm.base, arm.link_radius, rows(now, m, 2), drift,
+        rows(discs.radii, m), rows(True if discs.mask is None else discs.mask, m), code, np.empty((count, n + 1, 2)),
+        np.full(count, m), drift.any(axis=(1, 2)), *scratch, fraction, collided, clear,
     )  # fmt: skip
     end = end.reshape(*batch, n)
-    return Transition(
-        end, (end - q) / dt, collided.reshape(batch), clearance.reshape(batch), fraction.reshape(batch)
-    )
+    return Transition(end, (end - q) / dt, collided.reshape(batch), clear.reshape(batch), fraction.reshape(batch))
 
 
 def compute_reward(achieved_goal: Any, desired_goal: Any, reward: str, success_tolerance: float) -> Any:
@@ -307,12 +306,12 @@ class Dynamics:
             self.constraints, self.clearance, self.collided, self.terminated,
         )  # fmt: skip
         self._reset_arguments = (
-            self._none_skipped, *task.num_obstacles, *dials.kernel_arguments()[:5], dials.max_speed * arm.reach, task.track, arm.reach,
+            self._none_skipped, *task.num_obstacles, *dials.kernel_arguments(arm.reach), task.track, arm.reach,
             arm.joint_limits, arm.joint_velocity_limits, *common, *judge, *discs, *motion, *outcome,
         )  # fmt: skip
         self._step_arguments = (
-            np.zeros((count, n)), np.zeros(count), interface.control_mode == "delta", arm.joint_limits, interface.max_step, *common,
-            on_collision_code(task.on_collision), *judge, *discs, *motion, *outcome,
+            np.zeros((count, n)), np.zeros(count), interface.control_mode == "delta", arm.joint_limits,
+            interface.max_step, *common, on_collision_code(task.on_collision), *judge, *discs, *motion, *outcome,
         )  # fmt: skip
 
     def prepare(self, i: int, options: Mapping[str, Any] | None) -> int:

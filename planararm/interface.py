@@ -141,7 +141,9 @@ class EnvInterface:
             )
         vector = np.asarray(observation["observation"], dtype=np.float64)
         if vector.ndim < 1 or vector.shape[-1] != self.observation_size:
-            raise InvalidInputError(f"The observation vector must have length {self.observation_size}, got {vector.shape}.")
+            raise InvalidInputError(
+                f"The observation vector must have length {self.observation_size}, got shape {vector.shape}."
+            )
         batch, m = vector.shape[:-1], self.max_obstacles
         q, velocity, preview, centers, radii, drift, mask = (
             vector[..., a:b] for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)

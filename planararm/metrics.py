@@ -129,9 +129,7 @@ def summarize_errors(errors: Any, axis: int | None = None) -> ErrorSummary | Any
     return ErrorSummary(*(float(part) if axis is None else part for part in parts))
 
 
-def success_rates(
-    relative_error: Any, valid: Any, tolerances: tuple[float, ...] = TOLERANCES
-) -> tuple[float, ...]:
+def success_rates(relative_error: Any, valid: Any, tolerances: tuple[float, ...] = TOLERANCES) -> tuple[float, ...]:
     """Share of rows that are valid and within each tolerance; NaN for no rows.
 
     Args:
@@ -249,9 +247,7 @@ def classify(
     Returns:
         ``(rows,)`` array of :class:`Outcome`.
     """
-    met, valid, claimed, truth, crashed, timed_out = np.broadcast_arrays(
-        met, valid, claimed, truth, crashed, timed_out
-    )
+    met, valid, claimed, truth, crashed, timed_out = np.broadcast_arrays(met, valid, claimed, truth, crashed, timed_out)
     cases = (
         (timed_out, Outcome.TIMED_OUT),
         (crashed, Outcome.CRASHED),

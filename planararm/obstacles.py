@@ -15,6 +15,7 @@ Array = Any
 
 
 def _numbers(name: str, values: Any, trailing: tuple[int, ...]) -> Array:
+    array: Any
     if is_torch_array(values):
         array = values
         finite = bool(array.isfinite().all())
@@ -63,7 +64,9 @@ class Obstacles:
         radii = _numbers("radii", self.radii, ())
         shape = tuple(centers.shape[:-1])
         if tuple(radii.shape) != shape:
-            raise InvalidSceneError(f"Obstacle radii must have shape {shape} like the centers, got {tuple(radii.shape)}.")
+            raise InvalidSceneError(
+                f"Obstacle radii must have shape {shape} like the centers, got {tuple(radii.shape)}."
+            )
         mask = self.mask
         if mask is not None:
             mask = mask if is_torch_array(mask) else np.array(mask, dtype=bool)
@@ -129,7 +132,7 @@ class Obstacles:
         moving = length > 0
         length = xp.where(moving, length, xp.ones_like(length))
         rate = xp.where(moving, self.shuttle[..., 2] / length, xp.zeros_like(length))
-        elapsed = time[..., None] if getattr(time, "ndim", 0) else time
+        elapsed = time[..., None] if not isinstance(time, float | int) and time.ndim else time
         return (self.shuttle[..., 3] + rate * elapsed) % 2.0
 
     def after(self, time: float | Array) -> Obstacles:
@@ -149,14 +152,18 @@ class Obstacles:
         """Index the batch axes."""
         if not self.batch_shape:
             raise InvalidSceneError("These obstacles have no batch axis to index.")
-        return Obstacles(*(None if part is None else part[index] for part in (self.centers, self.radii, self.shuttle, self.mask)))
+        parts = (self.centers, self.radii, self.shuttle, self.mask)
+        return Obstacles(*(None if part is None else part[index] for part in parts))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, the keyword arguments that rebuild these discs."""
         return {
             name: None if value is None else value.tolist()
             for name, value in (
-                ("centers", self.centers), ("radii", self.radii), ("shuttle", self.shuttle), ("mask", self.mask)
+                ("centers", self.centers),
+                ("radii", self.radii),
+                ("shuttle", self.shuttle),
+                ("mask", self.mask),
             )
         }
 

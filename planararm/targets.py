@@ -61,9 +61,7 @@ def sample_targets(rng: np.random.Generator, scene: Scene, num: int, kind: str =
     if isinstance(num, bool) or not isinstance(num, int | np.integer) or not 0 <= num <= MAX_TARGETS:
         raise InvalidInputError(f"num must be a whole number from 0 to {MAX_TARGETS}, got {num!r}.")
     if scene.batch_shape:
-        raise InvalidSceneError(
-            f"Targets are drawn for one scene, got batch shape {scene.batch_shape}; pass scene[i]."
-        )
+        raise InvalidSceneError(f"Targets are drawn for one scene, got batch shape {scene.batch_shape}; pass scene[i].")
     return _KINDS[kind](rng, scene, int(num))
 
 

@@ -55,7 +55,7 @@ def check_render_mode(render_mode: str | None) -> None:
         raise UnknownNameError("render_mode", render_mode, RENDER_MODES)
 
 
-class ArmEnv(gym.Env[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float32]]):
+class ArmEnv(gym.Env[dict[str, Any], Any]):
     """A planar arm among discs: put the end effector on a target, touch nothing.
 
     ## Description
@@ -139,8 +139,8 @@ class ArmEnv(gym.Env[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float32]
         check_render_mode(render_mode)
         self.render_mode = render_mode
         self.task = build_task(task, **arguments)
-        self.observation_space = self.interface.observation_space
-        self.action_space = self.interface.action_space
+        self.observation_space: gym.spaces.Dict = self.interface.observation_space
+        self.action_space: gym.spaces.Box = self.interface.action_space
         self._dynamics = Dynamics(self.task, 1)
         self._viewer: Viewer | None = None
         self._action = np.zeros((1, self.arm.num_joints), dtype=np.float32)

@@ -65,10 +65,8 @@ def build_task(
         raise UnknownNameError("task", task, TASKS)
     fixed: Scene | None = None
     if scene is not None:
-        if isinstance(scene, Scene) or arm is None:
-            fixed = make_scene(scene)
-        else:
-            fixed = make_scene(scene, arm=make_arm(arm))
+        own_arm = arm is None or isinstance(scene, Scene)
+        fixed = make_scene(scene) if own_arm else make_scene(scene, arm=make_arm(arm))
         if arm is not None and make_arm(arm) != fixed.arm:
             raise InvalidInputError("arm and scene name two different arms; leave arm out to take the scene's.")
         if safety_margin is not None:

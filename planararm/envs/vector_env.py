@@ -90,7 +90,9 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None:
             if len(seeds) != self.num_envs:
-                raise InvalidInputError(f"seed must be a number or a list of {self.num_envs}, got {len(seeds)} of them.")
+                raise InvalidInputError(
+                    f"seed must be a number or a list of {self.num_envs}, got a list of {len(seeds)}."
+                )
             for i, one in enumerate(seeds):
                 if one is not None:
                     self._generators[i] = seeding.np_random(int(one))[0]

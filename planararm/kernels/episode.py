@@ -138,8 +138,9 @@ def reset_batch(
     start, stop, elements, keys, given, skip, fewest, most, min_radius, max_radius, base_clearance, narrow_passages,
     shuttling, max_speed, track, reach, limits, velocity_limits, lengths, base, link_radius, margin, dt,
     success_tolerance, sparse, num_preview,
-    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, moved, nearest,
-    observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated, failed,
+    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, moved,
+    nearest, observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
+    failed,
 ):
     """Start a new episode in the ``elements[start:stop]`` of a batch, each a pure function of its key."""
     n, m, horizon = lengths.size, radii.shape[1], goals.shape[1] - 1
@@ -228,8 +229,8 @@ def reset_batch(
 def step_batch(
     start, stop, action, skip, command, fraction, delta_control, limits, max_step, lengths, base, link_radius, margin,
     dt, on_collision, success_tolerance, sparse, num_preview,
-    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, moved, nearest,
-    observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
+    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, moved,
+    nearest, observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
 ):
     """One control step of the elements ``[start, stop)`` of a batch, except those to ``skip``."""
     n = lengths.size

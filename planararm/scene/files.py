@@ -84,9 +84,7 @@ def save_scene(scene: Scene, file: str | os.PathLike[str]) -> None:
         OSError: The file cannot be written.
     """
     if scene.batch_shape:
-        raise InvalidSceneError(
-            f"A scene file holds one scene, got batch shape {scene.batch_shape}; save scene[i]."
-        )
+        raise InvalidSceneError(f"A scene file holds one scene, got batch shape {scene.batch_shape}; save scene[i].")
     target = pathlib.Path(file)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -106,9 +104,7 @@ def _toml(scene: Scene) -> str:
         lines += ["", "[[obstacles]]", f"center = {_list(center)}", f"radius = {float(radius)!r}"]
         if discs["shuttle"] is not None:
             x, y, speed, phase = (float(value) for value in discs["shuttle"][i])
-            lines.append(
-                f"shuttle = {{ displacement = {_list([x, y])}, speed = {speed!r}, phase = {phase!r} }}"
-            )
+            lines.append(f"shuttle = {{ displacement = {_list([x, y])}, speed = {speed!r}, phase = {phase!r} }}")
     return "\n".join(lines) + "\n"
 
 
@@ -119,10 +115,7 @@ def _arm_lines(arm: PlanarArm) -> list[str]:
     values = arm.to_dict()
     limits = [f"    {_list(pair)}," for pair in values.pop("joint_limits")]
     return [
-        *(
-            f"{key} = {_list(value) if isinstance(value, list) else repr(value)}"
-            for key, value in values.items()
-        ),
+        *(f"{key} = {_list(value) if isinstance(value, list) else repr(value)}" for key, value in values.items()),
         "joint_limits = [",
         *limits,
         "]",

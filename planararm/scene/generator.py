@@ -57,15 +57,15 @@ class Dials:
         if self.narrow_passages != int(self.narrow_passages):
             raise InvalidSceneError(f"narrow_passages must be a whole number, got {self.narrow_passages!r}.")
 
-    def kernel_arguments(self) -> tuple[float, float, float, int, float, float]:
-        """The dials in the order that the kernels take them, without ``max_speed``'s unit."""
+    def kernel_arguments(self, reach: float) -> tuple[float, float, float, int, float, float]:
+        """The dials in the order that the kernels take them; the speed in m/s."""
         return (
             float(self.min_radius),
             float(self.max_radius),
             float(self.base_clearance),
             int(self.narrow_passages),
             float(self.shuttling),
-            float(self.max_speed),
+            float(self.max_speed * reach),
         )
 
 
@@ -117,7 +117,7 @@ def sample_scenes(
     present = np.empty(shape, dtype=bool)
     launch(
         draw_scenes, num_scenes, keys, counts, built.reach, built.base, built.link_radius, margin,
-        *make_dials(dials).kernel_arguments()[:5], make_dials(dials).max_speed * built.reach,
+        *make_dials(dials).kernel_arguments(built.reach),
         centers, radii, shuttle, present,
     )  # fmt: skip
     moving = bool((shuttle[..., 2] > 0).any())

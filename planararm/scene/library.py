@@ -32,9 +32,7 @@ def _discs(arm: PlanarArm, centers: Any, radii: Any, shuttle: Any = None) -> Obs
     """Discs from centres relative to the base, in fractions of the reach (speeds in reaches per second)."""
     centers = np.asarray(centers, dtype=np.float64).reshape(-1, 2)
     radii = np.broadcast_to(np.asarray(radii, dtype=np.float64), centers.shape[:-1])
-    scaled = (
-        None if shuttle is None else np.asarray(shuttle) * np.array([arm.reach, arm.reach, arm.reach, 1.0])
-    )
+    scaled = None if shuttle is None else np.asarray(shuttle) * np.array([arm.reach, arm.reach, arm.reach, 1.0])
     return Obstacles(arm.base + arm.reach * centers, arm.reach * radii, scaled)
 
 
@@ -43,9 +41,7 @@ def _empty(arm: PlanarArm) -> Obstacles:
     return Obstacles.none()
 
 
-def _single(
-    arm: PlanarArm, distance: float = 0.6, angle: float = np.pi / 2, radius: float = 0.12
-) -> Obstacles:
+def _single(arm: PlanarArm, distance: float = 0.6, angle: float = np.pi / 2, radius: float = 0.12) -> Obstacles:
     """One disc."""
     return _discs(arm, _polar(distance, angle), radius)
 
@@ -69,9 +65,7 @@ def _narrow_passage(
 def _clutter(arm: PlanarArm, num: int = 8) -> Obstacles:
     """Discs of three sizes all around, on a sunflower's spiral."""
     i = np.arange(num)
-    return _discs(
-        arm, _polar(0.35 + 0.55 * np.sqrt((i + 0.5) / max(num, 1)), i * GOLDEN_ANGLE), 0.05 + 0.02 * (i % 3)
-    )
+    return _discs(arm, _polar(0.35 + 0.55 * np.sqrt((i + 0.5) / max(num, 1)), i * GOLDEN_ANGLE), 0.05 + 0.02 * (i % 3))
 
 
 def _pillars(arm: PlanarArm, spacing: float = 0.5, radius: float = 0.05) -> Obstacles:
@@ -83,9 +77,7 @@ def _pillars(arm: PlanarArm, spacing: float = 0.5, radius: float = 0.05) -> Obst
     return _discs(arm, centers[np.hypot(*centers.T) < 1.0], radius)
 
 
-def _ring(
-    arm: PlanarArm, num: int = 6, distance: float = 0.7, radius: float = 0.08, angle: float = 0.3
-) -> Obstacles:
+def _ring(arm: PlanarArm, num: int = 6, distance: float = 0.7, radius: float = 0.08, angle: float = 0.3) -> Obstacles:
     """Equal discs on a circle around the base."""
     return _discs(arm, _polar(distance, angle + 2 * np.pi * np.arange(num) / max(num, 1)), radius)
 
@@ -137,9 +129,7 @@ def _random(arm: PlanarArm, safety_margin: float, seed: Any = 0, **dials: Any) -
     return sample_scene(np.random.default_rng(seed), arm, safety_margin=safety_margin, **dials)
 
 
-def _named(
-    name: str, arm: Any = None, safety_margin: float = DEFAULT_SAFETY_MARGIN, **arguments: Any
-) -> Scene:
+def _named(name: str, arm: Any = None, safety_margin: float = DEFAULT_SAFETY_MARGIN, **arguments: Any) -> Scene:
     if name not in available_scenes():
         raise UnknownNameError("scene", name, available_scenes())
     built = arm_from_mapping(_DEFAULT_ARMS.get(name, "unit3") if arm is None else arm)
@@ -197,14 +187,10 @@ def make_scene(spec: str | os.PathLike[str] | Mapping[str, Any] | Scene, **argum
     if isinstance(spec, str):
         return _named(spec, **arguments)
     if not isinstance(spec, Mapping):
-        raise InvalidInputError(
-            f"A scene is given by a name, a mapping, a .toml file or a Scene, got {spec!r}."
-        )
+        raise InvalidInputError(f"A scene is given by a name, a mapping, a .toml file or a Scene, got {spec!r}.")
     twice = sorted(set(spec) & set(arguments))
     if twice:
-        raise InvalidInputError(
-            f"{twice[0]!r} is in the scene's mapping and among the arguments; give it once."
-        )
+        raise InvalidInputError(f"{twice[0]!r} is in the scene's mapping and among the arguments; give it once.")
     values = {**spec, **arguments}
     if "name" in values:
         return _named(**values)

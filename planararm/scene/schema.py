@@ -90,9 +90,7 @@ def _obstacles(values: Any) -> Obstacles:
         _check_keys("obstacles", values, OBSTACLES_KEYS, ("centers", "radii"))
         return Obstacles(**values)
     if not isinstance(values, list | tuple):
-        raise InvalidSceneError(
-            f"obstacles must be a list of tables with center and radius, got {_show(values)}."
-        )
+        raise InvalidSceneError(f"obstacles must be a list of tables with center and radius, got {_show(values)}.")
     centers, radii, shuttles = [], [], []
     for i, disc in enumerate(values):
         where = f"obstacles[{i}]"
