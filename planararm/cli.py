@@ -46,9 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name, help=about, description=f"{about[0].upper()}{about[1:]}.", parents=[common]
-        )
+        sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", parents=[common])
         sub.set_defaults(run=run)
         return sub
 
@@ -60,29 +58,23 @@ def _parser() -> argparse.ArgumentParser:
         help="a name (see planararm list) or an import path module:attribute; default: all bundled policies",
     )
     bench.add_argument("--suite", default=DEFAULT_SUITE, help="name of the suite (default: %(default)s)")
-    bench.add_argument(
-        "--out", type=Path, help="folder for the results (default: runs/ and the suite's name)"
-    )
-    bench.add_argument(
-        "--seed", type=int, default=0, help="seed for policies that draw random numbers (default: 0)"
-    )
+    bench.add_argument("--out", type=Path, help="folder for the results (default: runs/ and the suite's name)")
+    bench.add_argument("--seed", type=int, default=0, help="seed for policies that draw random numbers (default: 0)")
     bench.add_argument(
         "--policy-kwargs",
         metavar="JSON",
         help="options of the policy, e.g. '{\"damping\": 0.1}'; of several, '{\"NAME\": {...}, ...}'",
     )
+    bench.add_argument("--fresh", action="store_true", help="throw away what the folder holds, start over")
     bench.add_argument("--no-report", action="store_true", help="write no report.html")
 
-    demo = command(
-        "demo", _demo, "score every bundled policy on the quick suite and write a report with pictures"
-    )
+    demo = command("demo", _demo, "score every bundled policy on the quick suite and write a report with pictures")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder (default: %(default)s)")
+    demo.add_argument("--fresh", action="store_true", help="throw away what the folder holds, start over")
 
     command("list", _list, "list policies, suites, scenes, arms, paths and environments")
 
-    check = command(
-        "check", _check, "check that a policy keeps the contract, with advice; exit code 1 if not"
-    )
+    check = command("check", _check, "check that a policy keeps the contract, with advice; exit code 1 if not")
     check.add_argument("policy", metavar="POLICY", help="a name or an import path module:attribute")
     check.add_argument("--scene", help="name or TOML file of the scene to check in (default: a bundled one)")
     check.add_argument("--policy-kwargs", metavar="JSON", help="options of the policy, as a JSON object")
@@ -90,16 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     render = command("render", _render, "draw an episode of a policy as PNG, GIF or MP4")
     render.add_argument("--policy", default="closed-form", help="default: %(default)s")
     render.add_argument("--scene", help="name or TOML file of a scene (default: a random one)")
-    render.add_argument(
-        "--path", help="name or CSV file of a target path (default: one known to be trackable)"
-    )
+    render.add_argument("--path", help="name or CSV file of a target path (default: one known to be trackable)")
     render.add_argument("--arm", help="name of the arm (default: the scene's, else unit3)")
     render.add_argument("--env", help="id of the environment (default: planararm/Track-v0)")
     render.add_argument("--seed", type=int, default=0, help="seed of the episode (default: 0)")
     render.add_argument("--steps", type=int, default=200, help="control steps at most (default: %(default)s)")
-    render.add_argument(
-        "--out", type=Path, required=True, help="file ending in .png (last frame), .gif or .mp4"
-    )
+    render.add_argument("--out", type=Path, required=True, help="file ending in .png (last frame), .gif or .mp4")
 
     play = command("play", _play, "a window in which the target follows the mouse")
     play.add_argument("--policy", default="closed-form", help="policy to begin with (default: %(default)s)")
@@ -115,9 +103,7 @@ def _json_object(text: str | None) -> dict[str, Any]:
     except ValueError as cause:
         raise InvalidInputError(f"--policy-kwargs must be JSON, got {text!r}: {cause}") from cause
     if not isinstance(value, dict):
-        raise InvalidInputError(
-            f'--policy-kwargs must be a JSON object like {{"damping": 0.1}}, got {text!r}.'
-        )
+        raise InvalidInputError(f'--policy-kwargs must be a JSON object like {{"damping": 0.1}}, got {text!r}.')
     return value
 
 
@@ -147,41 +133,29 @@ def _entrants(names: Sequence[str], options: dict[str, Any]) -> list[Any]:
     return [entrant(name, options.get(name)) for name in names]
 
 
-def _score(entrants: list[Any], suite_name: str, out: Path, seed: int, report: bool) -> int:
+def _score(
+    entrants: list[Any], suite: str, out: Path, *, seed: int = 0, fresh: bool = False, report: bool = True
+) -> int:
     """Run, print the table, write the report."""
-    try:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    except ImportError as cause:
-        raise MissingExtraError("planararm bench", "cli") from cause
     from .benchmark.leaderboard import build_leaderboard
     from .benchmark.runner import run
-    from .benchmark.suites import load_suite
-    from .benchmark.table import make_console, print_leaderboard
+    from .benchmark.table import ProgressBars, make_console, print_leaderboard
 
     console, notes = make_console(), make_console(stderr=True)
-    with notes.status(f"Generating suite {suite_name} and its ground truth"):
-        suite = load_suite(suite_name)
-    columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     try:
-        with Progress(*columns, console=notes) as bars:
-            bar = {one.name: bars.add_task(one.name, total=len(suite), start=False) for one in entrants}
-
-            def progress(policy: str, group: str, count: int) -> None:
-                bars.start_task(bar[policy])
-                bars.advance(bar[policy], count)
-
-            rows = run(entrants, suite, out, seed=seed, progress=progress)
+        with ProgressBars(notes) as progress:
+            rows = run(entrants, suite, out, seed=seed, fresh=fresh, progress=progress)
     except KeyboardInterrupt:
         print(
             f"\nplanararm: interrupted. {out} keeps what was done; repeat the command to go on.",
             file=sys.stderr,
         )
         return INTERRUPTED
+    if progress.num_done:
+        print(
+            f"planararm: {progress.num_done} of {progress.num_rows} rows were there already; --fresh starts over.",
+            file=sys.stderr,
+        )
     print_leaderboard(build_leaderboard(rows), console)
     if not report:
         return 0
@@ -202,11 +176,12 @@ def _bench(arguments: argparse.Namespace) -> int:
     options = _json_object(arguments.policy_kwargs)
     out = arguments.out or Path("runs") / arguments.suite.replace("/", "-")
     entrants = _entrants(arguments.policies, options)
-    return _score(entrants, arguments.suite, out, arguments.seed, not arguments.no_report)
+    report = not arguments.no_report
+    return _score(entrants, arguments.suite, out, seed=arguments.seed, fresh=arguments.fresh, report=report)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    code = _score(_entrants([], {}), DEFAULT_SUITE, arguments.out, 0, True)
+    code = _score(_entrants([], {}), DEFAULT_SUITE, arguments.out, fresh=arguments.fresh)
     if code == 0:
         print("Next: planararm play, or score a policy of your own: planararm bench my_module:MyPolicy")
     return code
@@ -282,10 +257,7 @@ def _render(arguments: argparse.Namespace) -> int:
     last_only = arguments.out.suffix.lower() == ".png"
     write_frames(frames[-1:] if last_only else frames, arguments.out, fps=fps)
     mean = sum(errors) / len(errors)
-    print(
-        f"{arguments.out}: {len(errors)} steps, mean tracking error {mean:.2g} m, "
-        f"{contacts} steps stopped by a disc"
-    )
+    print(f"{arguments.out}: {len(errors)} steps, mean tracking error {mean:.2g} m, {contacts} steps stopped by a disc")
     return 0
 
 

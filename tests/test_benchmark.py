@@ -233,9 +233,7 @@ def test_arguments_are_copies(results):
 
 
 def test_crashed_rows_stay_in_the_averages(results):
-    rows = [
-        row for row in rows_of(results, "RaisesSometimes") if row["kind"] == "ik" and row["arm"] == "unit3"
-    ]
+    rows = [row for row in rows_of(results, "RaisesSometimes") if row["kind"] == "ik" and row["arm"] == "unit3"]
     solvable = [row for row in rows if row["truth"] != 0]
     got = score("RaisesSometimes", rows)
     relative = [row["error"] / row["reach"] for row in solvable]

@@ -19,7 +19,7 @@ from planararm.benchmark.results import (
     read_results,
     write_text_atomically,
 )
-from planararm.benchmark.runner import Entrant, run
+from planararm.benchmark.runner import Entrant, Progress, run
 from planararm.benchmark.scoring import COLUMNS, TIMING_COLUMNS
 from planararm.benchmark.tasks import Suite
 from planararm.errors import FileFormatError, InvalidInputError
@@ -95,12 +95,13 @@ def test_finished_rows_are_not_run_again(finished, tmp_path):
 
 
 def test_an_interruption_keeps_what_was_done(tmp_path):
-    def interrupt(policy, group, count):
-        if (policy, group) == ("hold", "ik-unit5"):
-            raise KeyboardInterrupt
+    class Interrupts(Progress):
+        def advance(self, policy, group, count):
+            if (policy, group) == ("hold", "ik-unit5"):
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(["hold"], small_suite(), tmp_path, progress=interrupt)
+        run(["hold"], small_suite(), tmp_path, progress=Interrupts())
     assert {row["task"].rpartition("/")[0] for row in read_results(tmp_path)} == {"ik", "ik-unit5"}
     assert len(run(["hold"], small_suite(), tmp_path)) == len(small_suite())
 
@@ -118,12 +119,34 @@ def test_another_suite_is_not_mixed_in(finished, tmp_path):
     folder = copied(finished, tmp_path / "other", None)
     before = (folder / RESULTS).read_bytes()
     changed = Suite("test/small", "", small_suite().groups[:2])
-    message = (
-        r"holds results of suite 'test/small' with the content hash \w{12}, .*Choose another --out folder"
-    )
+    message = r"holds results of suite 'test/small' with the content hash \w{12}, .*Choose another --out folder"
     with pytest.raises(InvalidInputError, match=message):
         run(["hold"], changed, folder)
     assert (folder / RESULTS).read_bytes() == before
+
+
+def test_fresh_replaces_results_of_any_suite(finished, tmp_path):
+    folder = copied(finished, tmp_path / "fresh", None)
+    changed = Suite("test/changed", "", small_suite().groups[:1])
+    assert len(run(["hold"], changed, folder, fresh=True)) == len(changed)
+    assert read_manifest(folder)["suite"] == "test/changed"
+
+
+def test_progress_tells_what_is_left(finished, tmp_path):
+    told = []
+
+    class Tells(Progress):
+        def begin(self, *numbers):
+            told.append(numbers)
+
+        def advance(self, *numbers):
+            told.append(numbers)
+
+    folder = copied(finished, tmp_path / "progress", None)
+    run(["hold", "closed-form"], small_suite(), folder, seed=3, progress=Tells())
+    assert told[0] == (["hold", "closed-form"], 20, 40, 20)
+    groups = [("ik", 12), ("ik-unit5", 5), ("track", 3)]
+    assert told[1:] == [(policy, *group) for policy in ("hold", "closed-form") for group in groups]
 
 
 def test_out_is_a_file(tmp_path):

@@ -89,6 +89,7 @@ class Leaderboard:
 
     Attributes:
         arm: The arm of the sections: the one with the most tasks.
+        num_unreachable: Tasks of all arms that are proven unreachable.
         sections: Inverse kinematics, tracking.
         policies: Every policy, best first.
         groups: Names of the groups of tasks, with arm.
@@ -96,6 +97,7 @@ class Leaderboard:
     """
 
     arm: str
+    num_unreachable: int
     sections: tuple[Section, ...]
     policies: tuple[str, ...]
     groups: tuple[tuple[str, str], ...]
@@ -210,7 +212,6 @@ def build_leaderboard(rows: Sequence[Row]) -> Leaderboard:
         for policy in policies:
             own = split.get(policy, [])
             comparable = bool(own) and _reason_against(own, count) is None
-            by_group[policy][name] = (
-                score(policy, own).success[TOLERANCES.index(1e-2)] if comparable else None
-            )
-    return Leaderboard(arm, tuple(sections), tuple(policies), groups, by_group)
+            by_group[policy][name] = score(policy, own).success[TOLERANCES.index(1e-2)] if comparable else None
+    unreachable = len({row["task"] for row in rows if row["truth"] == Truth.UNREACHABLE})
+    return Leaderboard(arm, unreachable, tuple(sections), tuple(policies), groups, by_group)

@@ -115,10 +115,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def prepare_folder(folder: Path, suite: Suite, policies: list[str], seed: int) -> dict[str, Any]:
+def prepare_folder(
+    folder: Path, suite: Suite, policies: list[str], seed: int, *, fresh: bool = False
+) -> dict[str, Any]:
     """Create the folder and its manifest, or check that what is there belongs to the same suite.
 
     Policies and seeds are added to those of earlier runs, so that a leaderboard can grow.
+
+    Args:
+        folder: The results folder.
+        suite: What is run.
+        policies: Names of the policies.
+        seed: Seed of the policies.
+        fresh: Remove earlier results first; other files stay.
+
+    Returns:
+        The manifest.
 
     Raises:
         InvalidInputError: The folder holds results of another suite, or is a file.
@@ -127,18 +139,19 @@ def prepare_folder(folder: Path, suite: Suite, policies: list[str], seed: int) -
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"The results folder {os.fspath(folder)!r} is a file; choose another --out.")
     here = environment()
+    if fresh:
+        (folder / RESULTS).unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
         if manifest["suite"] != suite.name or manifest["suite_hash"] != suite.content_hash:
             raise InvalidInputError(
                 f"{os.fspath(folder)!r} holds results of suite {manifest['suite']!r} with the content hash "
                 f"{manifest['suite_hash'][:12]}, not of {suite.name!r} with {suite.content_hash[:12]}: their "
-                "scores cannot be mixed. Choose another --out folder, or delete this one."
+                "scores cannot be mixed. Choose another --out folder, or --fresh."
             )
     elif (folder / RESULTS).exists():
-        raise InvalidInputError(
-            f"{os.fspath(folder)!r} has {RESULTS} without {MANIFEST}; choose another --out folder."
-        )
+        raise InvalidInputError(f"{os.fspath(folder)!r} has {RESULTS} without {MANIFEST}; choose another --out folder.")
     else:
         manifest = {
             "format": FORMAT,
@@ -187,9 +200,7 @@ def read_results(folder: Path) -> list[Row]:
         except ValueError as cause:
             raise FileFormatError(f"{os.fspath(path)!r}, line {number} is not JSON: {cause}") from cause
         if not isinstance(row, dict) or set(row) != set(COLUMNS):
-            raise FileFormatError(
-                f"{os.fspath(path)!r}, line {number} does not have the columns of a result row."
-            )
+            raise FileFormatError(f"{os.fspath(path)!r}, line {number} does not have the columns of a result row.")
         rows.append(row)
     return rows
 

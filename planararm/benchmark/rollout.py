@@ -216,6 +216,4 @@ def rollout_tracking(policy: IKPolicy, tasks: TaskGroup, *, tolerance: float) ->
     typical = np.full(count, np.nan)
     timed = np.isfinite(seconds).any(axis=0)
     typical[timed] = np.nanmedian(seconds[:, timed], axis=0)
-    return TrackingRollout(
-        q_path, errors, jump, excess, contact, lowest, claimed, false_claim, messages, typical
-    )
+    return TrackingRollout(q_path, errors, jump, excess, contact, lowest, claimed, false_claim, messages, typical)

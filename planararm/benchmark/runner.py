@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,28 @@ from .scoring import Row, score_ik, score_tracking, unsupported_rows
 from .suites import load_suite
 from .tasks import Suite, TaskGroup
 
-Progress = Callable[[str, str, int], None]
-"""Told after every chunk: policy, group of tasks, number of tasks done or skipped."""
+
+class Progress:
+    """Told how a run goes; this one keeps it to itself. Derive from it to show it."""
+
+    def begin(self, policies: Sequence[str], num_tasks: int, num_rows: int, num_done: int) -> None:
+        """The run begins.
+
+        Args:
+            policies: Names of the policies.
+            num_tasks: Tasks for each of them.
+            num_rows: Rows that the run shall end with.
+            num_done: Those of them that are there already.
+        """
+
+    def advance(self, policy: str, group: str, count: int) -> None:
+        """A chunk of tasks is done, or was done already.
+
+        Args:
+            policy: Name of the policy.
+            group: Name of the group of tasks.
+            count: Number of tasks.
+        """
 
 
 @dataclass(frozen=True)
@@ -103,9 +123,7 @@ def _support(policy: IKPolicy, tasks: TaskGroup) -> str | None:
     return None if reason is None else str(reason)
 
 
-def run_chunk(
-    policy: IKPolicy, name: str, seed: int, suite: Suite, tasks: TaskGroup, names: list[str]
-) -> list[Row]:
+def run_chunk(policy: IKPolicy, name: str, seed: int, suite: Suite, tasks: TaskGroup, names: list[str]) -> list[Row]:
     """Result rows of one policy on some tasks of a group.
 
     Args:
@@ -152,11 +170,7 @@ def _run_group(
                     warm = True
                 rows = run_chunk(policy, one.name, seed, suite, tasks, names[chunk])
             writer.write(rows)
-        progress(one.name, group.name, len(tasks))
-
-
-def _ignore(policy: str, group: str, count: int) -> None:
-    """No progress display."""
+        progress.advance(one.name, group.name, len(tasks))
 
 
 def run(
@@ -165,7 +179,8 @@ def run(
     out_dir: str | os.PathLike[str],
     *,
     seed: int = 0,
-    progress: Progress = _ignore,
+    fresh: bool = False,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Score policies on a suite; what the folder already holds is not run again.
 
@@ -179,7 +194,8 @@ def run(
         out_dir: Folder for the results; created if need be.
         seed: Given to policies that draw random numbers (those with an argument ``seed``). The tasks do not
             depend on it.
-        progress: Called after every chunk of tasks.
+        fresh: Throw the folder's results away first.
+        progress: Told how the run goes.
 
     Returns:
         All rows in the folder, those of earlier runs included.
@@ -195,8 +211,12 @@ def run(
     entrants = _unique([entrant(one) for one in several])
     built = [(one, one.build(seed)) for one in entrants]
     tasks = load_suite(suite) if isinstance(suite, str) else suite
-    prepare_folder(folder, tasks, [one.name for one in entrants], seed)
+    prepare_folder(folder, tasks, [one.name for one in entrants], seed, fresh=fresh)
+    progress = progress or Progress()
     with ResultsWriter(folder) as writer:
+        names = {name for group in tasks.groups for name in group.task_names}
+        wanted = {(name, one.name, seed) for name in names for one in entrants}
+        progress.begin([one.name for one in entrants], len(names), len(wanted), len(wanted & writer.done))
         for one, policy in built:
             for group in tasks.groups:
                 _run_group(policy, one, seed, tasks, group, writer, progress)

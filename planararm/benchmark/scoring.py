@@ -67,11 +67,7 @@ def _plain(value: Any) -> Any:
 def _rows(suite: str, policy: str, seed: int, group: TaskGroup, names: list[str], columns: Row) -> list[Row]:
     """One row per task, all columns present, in their documented order."""
     discs = group.scene.obstacles
-    present = (
-        np.full(len(group), discs.num_obstacles)
-        if discs.mask is None
-        else np.asarray(discs.mask).sum(axis=-1)
-    )
+    present = np.full(len(group), discs.num_obstacles) if discs.mask is None else np.asarray(discs.mask).sum(axis=-1)
     common = {
         "suite": suite,
         "task": names,
@@ -87,9 +83,7 @@ def _rows(suite: str, policy: str, seed: int, group: TaskGroup, names: list[str]
     values = {**common, **columns}
     return [
         {
-            name: _plain(
-                values[name][i] if isinstance(values.get(name), list | np.ndarray) else values.get(name)
-            )
+            name: _plain(values[name][i] if isinstance(values.get(name), list | np.ndarray) else values.get(name))
             for name in COLUMNS
         }
         for i in range(len(group))
@@ -216,10 +210,6 @@ def score_tracking(
     )  # fmt: skip
 
 
-def unsupported_rows(
-    suite: str, policy: str, seed: int, group: TaskGroup, names: list[str], reason: str
-) -> list[Row]:
+def unsupported_rows(suite: str, policy: str, seed: int, group: TaskGroup, names: list[str], reason: str) -> list[Row]:
     """Rows of tasks that the policy declared not to handle; they count in no average."""
-    return _rows(
-        suite, policy, seed, group, names, {"outcome": str(metrics.Outcome.UNSUPPORTED), "message": reason}
-    )
+    return _rows(suite, policy, seed, group, names, {"outcome": str(metrics.Outcome.UNSUPPORTED), "message": reason})

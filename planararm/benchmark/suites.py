@@ -69,22 +69,36 @@ def free_scenes(arm: str, count: int) -> Scene:
     return Scene.stack([Scene(make_arm(arm), Obstacles.none())] * count)
 
 
-def ik_group(rng: np.random.Generator, name: str, arm: str, scene: Scene, kinds: dict[str, int]) -> TaskGroup:
+def ik_group(
+    rng: np.random.Generator, name: str, arm: str, scene: Scene, kinds: dict[str, int], *, per_scene: int = 1
+) -> TaskGroup:
     """Targets of given kinds, one random free start each, labelled by the ground truth.
 
     Args:
         rng: Source of randomness.
         name: Of the group.
         arm: Name of the arm.
-        scene: Batch shape ``(sum of kinds,)``, one scene per task.
-        kinds: How many tasks of each kind of :func:`planararm.targets.sample_targets`.
+        scene: Batch of scenes, ``per_scene`` tasks of one kind in each.
+        kinds: How many scenes of each kind: one of :func:`planararm.targets.sample_targets`, or ``"beyond"``,
+            targets up to a fifth farther away than the arm reaches.
+        per_scene: Tasks in each scene.
     """
     scene = rounded_scene(scene)
-    labels = tuple(kind for kind, count in kinds.items() for _ in range(count))
+    kind_of = [kind for kind, count in kinds.items() for _ in range(count)]
+    drawn = [_targets(rng, scene[i], per_scene, kind) for i, kind in enumerate(kind_of)]
+    targets = rounded(np.concatenate(drawn))
+    scene = scene[np.repeat(np.arange(len(kind_of)), per_scene)]
+    labels = tuple(kind for kind in kind_of for _ in range(per_scene))
     q_start = free_configurations(rng, scene)
-    targets = rounded([sample_targets(rng, scene[i], 1, kind=kind)[0] for i, kind in enumerate(labels)])
     truth = reachability(targets, scene).verdict
     return TaskGroup(name, arm, scene, q_start, targets, truth, labels)
+
+
+def _targets(rng: np.random.Generator, scene: Scene, count: int, kind: str) -> FloatArray:
+    if kind != "beyond":
+        return sample_targets(rng, scene, count, kind=kind)
+    distance, angle = rng.uniform(1.01, 1.2, count) * scene.arm.reach, rng.uniform(-np.pi, np.pi, count)
+    return scene.arm.base + distance[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
 def named_path_group(
@@ -136,13 +150,14 @@ def _quick() -> Suite:
     name = "v1/quick"
     streams = iter(np.random.default_rng(EVALUATION_SEEDS[name]).spawn(16))
     rng = next(streams)
-    free = ik_group(rng, "ik-free", "unit3", free_scenes("unit3", 200), {"uniform": 200})
+    free = ik_group(rng, "ik-free", "unit3", free_scenes("unit3", 200), {"uniform": 180, "beyond": 20})
     rng = next(streams)
     clutter_scenes = sample_scenes(rng, 300, "unit3", (1, 6))
     clutter = ik_group(rng, "ik-clutter", "unit3", clutter_scenes, {"uniform": 300})
     rng = next(streams)
-    hard_scenes = sample_scenes(rng, 100, "unit3", (2, 5), narrow_passages=1)
-    hard = ik_group(rng, "ik-hard", "unit3", hard_scenes, {"near-singular": 50, "blocked": 50})
+    hard_scenes = sample_scenes(rng, 20, "unit3", (2, 5), narrow_passages=1)
+    hard_kinds = {"near-singular": 10, "blocked": 10}
+    hard = ik_group(rng, "ik-hard", "unit3", hard_scenes, hard_kinds, per_scene=5)
     rng = next(streams)
     two = ik_group(rng, "ik-unit2", "unit2", sample_scenes(rng, 50, "unit2", (0, 4)), {"uniform": 50})
     rng = next(streams)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from ..errors import MissingExtraError
 from ..metrics import TOLERANCES, Outcome
 from .leaderboard import Leaderboard, Score, Section
+from .runner import Progress
 
 ABSENT = "\N{EN DASH}"
 PIPED_WIDTH = 120
@@ -71,6 +72,41 @@ def make_console(*, stderr: bool = False) -> Any:
         raise MissingExtraError("The table in the terminal", "cli") from cause
     console = Console(stderr=stderr)
     return console if console.is_terminal else Console(stderr=stderr, width=PIPED_WIDTH)
+
+
+class ProgressBars(Progress):
+    """One progress bar per policy, as a context.
+
+    Args:
+        console: Where they are drawn, see :func:`make_console`.
+    """
+
+    def __init__(self, console: Any) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        self.num_rows = self.num_done = 0
+        self._ids: dict[str, Any] = {}
+        name = TextColumn("{task.description}", markup=False)
+        self._bars = Bars(name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.stop()
+
+    def begin(self, policies: Sequence[str], num_tasks: int, num_rows: int, num_done: int) -> None:
+        """Draw the bars; see :meth:`Progress.begin`."""
+        self.num_rows, self.num_done = num_rows, num_done
+        # Not before: an error in the command's arguments should find no half-drawn bars.
+        self._bars.start()
+        self._ids = {name: self._bars.add_task(name, total=num_tasks, start=False) for name in policies}
+
+    def advance(self, policy: str, group: str, count: int) -> None:
+        """Move a bar on; see :meth:`Progress.advance`."""
+        self._bars.start_task(self._ids[policy])
+        self._bars.advance(self._ids[policy], count)
 
 
 def _table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
@@ -146,10 +182,7 @@ def section_tables(section: Section) -> list[Any]:
 
 def group_table(board: Leaderboard) -> Any:
     """Success at 1e-2 of the reach per group of tasks."""
-    rows = [
-        [policy, *(percent(board.by_group[policy][name]) for name, _ in board.groups)]
-        for policy in board.policies
-    ]
+    rows = [[policy, *(percent(board.by_group[policy][name]) for name, _ in board.groups)] for policy in board.policies]
     heads = ["\n".join(dict.fromkeys([*name.split("-", 1), arm])) for name, arm in board.groups]
     note = f"{ABSENT}: the policy does not support these tasks, or has not finished them."
     return _table("Success within 1e-2 of the reach by group of tasks [%]", note, ["policy", *heads], rows)
