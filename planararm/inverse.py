@@ -28,6 +28,7 @@ FREE, BLOCKED, OUT_OF_REACH = 1, 0, -1
 
 DEFAULT_BRANCHES = 64
 BOUNDARY_TOLERANCE = 1e-12
+FLATNESS = 2e-15
 WITNESS_ATTEMPTS = 400
 WITNESS_SEED = 20140101
 
@@ -89,6 +90,9 @@ def _two_link(
     reached = (r <= l1 + l2 + slack) & (r >= abs(l1 - l2) - slack)
     safe = np.where(r > 0, r, 1.0)
     cosine = np.where(r > 0, np.clip((r + (l1 - l2) * (l1 + l2) / safe) / (2 * l1), -1.0, 1.0), 0.0)
+    # Straight or folded up to rounding: exactly so, where the angle would have the rounding's square root.
+    flat = np.minimum(l1 + l2 - r, r - abs(l1 - l2)) < FLATNESS * (l1 + l2)
+    cosine = np.where(flat & (r > 0), np.sign(cosine), cosine)
     sine = elbow * np.sqrt((1 - cosine) * (1 + cosine))
     toward_x, toward_y = np.where(r > 0, x / safe, 1.0), np.where(r > 0, y / safe, 0.0)
     ux, uy = toward_x * cosine + toward_y * sine, toward_y * cosine - toward_x * sine

@@ -193,6 +193,19 @@ def test_two_links_folded_back_may_point_anywhere() -> None:
     assert result.q[0, 0] % (2 * np.pi) == pytest.approx(angle[4], abs=0.02)
 
 
+def test_fixed_joints_leave_single_points() -> None:
+    """With all but the first joint fixed, straight or bent, the targets on one circle are reachable, no others."""
+    for bend in (0.0, 1.0, np.pi):
+        arm = PlanarArm([0.3, 1.5, 1.6], [[-2 * np.pi, 0.0], [0.0, 0.0], [bend, bend]], base=[0.5, 0.1])
+        scene = Scene(arm, Obstacles([[4.2, 4.2]], [0.3]))
+        q = np.stack([np.linspace(-6.0, -0.1, 40), np.zeros(40), np.full(40, bend)], axis=-1)
+        targets = arm.end_effector(q)
+        result = reachability(targets, scene)
+        check_witnesses(targets, scene, result)
+        assert (result.verdict == REACHABLE).all()
+        assert (reachability(0.999 * (targets - arm.base) + arm.base, scene).verdict == UNREACHABLE).all()
+
+
 def test_target_inside_a_disc_is_unreachable() -> None:
     for n in (1, 2, 3, 5):
         arm = PlanarArm([1.0] * n)

@@ -56,8 +56,8 @@ REACHABLE, UNREACHABLE, UNDECIDED = 1, 0, -1
 RELATIVE_SLACK = 1e-7
 """Slack of every bound, as a fraction of the reach: above a fold's error, the root of the rounding unit."""
 
-WITNESS_SLACK = 1e-12
-"""What a witness's clearance [m] must exceed the margin by, so that other arithmetic agrees."""
+WITNESS_SLACK = 4e-12
+"""What a witness's clearance must exceed the margin by, as a fraction of the reach: other arithmetic shall agree."""
 
 
 POINTS, TOP, STUCK, LIMITED = range(4)
@@ -242,7 +242,7 @@ def solve_three(work, x, y, heading, near, lengths, limits, centers, radii, base
     if ceiling < margin - slack:
         return UNREACHABLE, -np.inf
     # A witness must exceed this; "best" stays here until there is one.
-    floor = math.nextafter(margin + WITNESS_SLACK, -np.inf)
+    floor = math.nextafter(margin + WITNESS_SLACK * reach, -np.inf)
     problem = (discs, m, d, bearing, lengths, limits, near, margin, floor, max(tolerance - slack, 0.0), slack)
     best, ended = floor, True
     folded_ended = True

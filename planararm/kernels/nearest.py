@@ -190,7 +190,7 @@ def _nearest(work, x, y, q_from, lengths, limits, centers, radii, base, link_rad
     bearing = math.atan2(uy, ux)
     discs, breaks, found = work[4], work[5], work[6]
     m = load_discs(discs, centers, radii, base[0], base[1], ux, uy, link_radius)
-    problem = (discs, m, d, bearing, lengths, limits, q_from, margin + WITNESS_SLACK, objective, target)
+    problem = (discs, m, d, bearing, lengths, limits, q_from, margin + WITNESS_SLACK * reach, objective, target)
     best = np.inf
     if l3 > 0:
         count = monotone_breaks(breaks, d, l1, l2, l3)

@@ -74,7 +74,7 @@ def every_heading_fails(ax, ay, ox, oy, length, inner, outer, low, high, discs, 
 
 
 @jit
-def _draw_link(k, n, tx, ty, pose, lengths, limits, inner, outer, discs, m, margin, uniforms):
+def _draw_link(k, n, tx, ty, pose, lengths, limits, inner, outer, discs, m, least, uniforms):
     """Draw joint ``k`` free of discs so that the rest can still span to the target.
 
     ``pose`` is the joint's position and the heading of the link before it. Returns the angle, the link's end,
@@ -99,7 +99,7 @@ def _draw_link(k, n, tx, ty, pose, lengths, limits, inner, outer, discs, m, marg
         free = True
         for j in range(m):
             gap = segment_point(discs[j, 0], discs[j, 1], x, y, bx, by)[0]
-            free = free and gap - discs[j, 2] >= margin + WITNESS_SLACK
+            free = free and gap - discs[j, 2] >= least
         if free:
             return angle, bx, by, True
     return 0.0, x, y, False
@@ -119,7 +119,7 @@ def _find_witness(work, tx, ty, n, lengths, limits, centers, radii, discs, m, ba
             before_x, before_y = x, y
             trial[k], x, y, drawn = _draw_link(
                 k, n, tx, ty, (x, y, heading), lengths, limits, _inner_reach(lengths, k + 1, n), outer,
-                discs, m, margin, uniforms[attempt, k],
+                discs, m, margin + WITNESS_SLACK * lengths.sum(), uniforms[attempt, k],
             )  # fmt: skip
             if not drawn:
                 break

@@ -25,6 +25,9 @@ ANGLE_TOLERANCE = 1e-12
 RELATIVE_TOLERANCE = 1e-12
 """How far outside the workspace, as a fraction of the lengths, a target still counts as on its boundary."""
 
+RELATIVE_FLATNESS = 2e-15
+"""Links straight or folded to within this fraction are exactly so: rounding alone would bend them by its root."""
+
 MAX_BREAKS = 24
 COS, SIN, WRIST_X, WRIST_Y, TO_WRIST_X, TO_WRIST_Y, COS_SHOULDER, SIN_SHOULDER = range(8)
 POINT_WIDTH = 8
@@ -55,6 +58,9 @@ def two_link(x, y, first, second, elbow):
         return math.atan2(y, x), 0.0, True
     cosine = (distance + (first - second) * (first + second) / distance) / (2 * first)
     cosine = min(max(cosine, -1.0), 1.0)
+    flat = RELATIVE_FLATNESS * (first + second)
+    if first + second - distance < flat or distance - abs(first - second) < flat:
+        cosine = 1.0 if cosine > 0 else -1.0
     sine = elbow * math.sqrt((1 - cosine) * (1 + cosine))
     ux, uy = (x * cosine + y * sine) / distance, (y * cosine - x * sine) / distance
     rest_x, rest_y = x - first * ux, y - first * uy
