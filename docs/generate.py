@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "environments.md"
@@ -14,7 +15,7 @@ def _without_roles(text: str) -> str:
     return re.sub(r":\w+:`([^`]*)`", r"`\1`", text).replace("``", "`")
 
 
-def _section(function: object, name: str) -> list[str]:
+def _section(function: Callable[..., object], name: str) -> list[str]:
     """The lines under a heading of a Google docstring, one paragraph per argument."""
     text = inspect.getdoc(function) or ""
     body = re.search(rf"^{name}:\n((?:    .*\n|\n)*)", text + "\n", flags=re.MULTILINE)
@@ -24,11 +25,19 @@ def _section(function: object, name: str) -> list[str]:
     return [line.strip() for line in joined.splitlines() if line.strip()]
 
 
+def _rows(function: Callable[..., object]) -> list[str]:
+    """One table row per documented argument: name, default, meaning."""
+    parameters = inspect.signature(function).parameters
+    arguments = (argument.split(": ", 1) for argument in _section(function, "Args"))
+    return [f"| `{name}` | `{parameters[name].default!r}` | {meaning} |" for name, meaning in arguments]
+
+
 def environments_page() -> str:
     """The text of docs/environments.md."""
     from planararm.envs import ArmEnv
     from planararm.envs.config import build_task
     from planararm.registration import ENVIRONMENTS
+    from planararm.scene.generator import Dials
 
     lines = ["# Environments", "", "| id | steps | arguments |", "|---|---|---|"]
     for name, (steps, kwargs) in ENVIRONMENTS.items():
@@ -37,11 +46,10 @@ def environments_page() -> str:
     lines += ["", inspect.getdoc(ArmEnv) or "", "", "## Keyword arguments", ""]
     lines += ["All can be given to `gym.make` and `gym.make_vec`.", ""]
     lines += ["| argument | default | meaning |", "|---|---|---|"]
-    parameters = inspect.signature(build_task).parameters
-    for argument in _section(build_task, "Args"):
-        name, meaning = argument.split(": ", 1)
-        default = parameters[name].default
-        lines.append(f"| `{name}` | `{default!r}` | {meaning} |")
+    lines += _rows(build_task)
+    lines += ["", "`dials` is a mapping of these; lengths are fractions of the arm's reach:", ""]
+    lines += ["| dial | default | meaning |", "|---|---|---|"]
+    lines += _rows(Dials)
     lines += ["", "This page is written by `python docs/generate.py`."]
     return _without_roles("\n".join(lines)) + "\n"
 

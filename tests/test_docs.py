@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+import gymnasium as gym
 import pytest
 
 import planararm
@@ -55,14 +56,21 @@ def test_every_block_names_its_language() -> None:
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=label)
-def test_python_block_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_block_runs(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a comment behind ``print`` gives a number or a list, that is what is printed, to the digits given."""
     monkeypatch.chdir(tmp_path)
     # Blank lines in front, so that a traceback shows the line of the page.
     code = compile("\n" * block.line + block.code, str(block.page), "exec")
     exec(code, {"__name__": "__main__"})
+    printed = capsys.readouterr().out
+    for promised in re.findall(r"^print\(.*\) +# (\[?[-\d. ]+\]?):", block.code, flags=re.MULTILINE):
+        numbers = re.findall(r"-?\d+\.\d+", printed)
+        assert promised in printed or promised in [f"{float(number):.2f}" for number in numbers]
 
 
-def test_the_readme_s_policy_passes_the_check_and_is_scored(
+def test_the_readme_s_policy_passes_the_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (policy,) = [block for block in PYTHON if block.page.name == "README.md" and "def newton" in block.code]
@@ -112,6 +120,26 @@ def test_the_environments_page_is_that_of_the_docstrings() -> None:
     assert generate.PAGE.read_text(encoding="utf-8") == generate.environments_page(), (
         "docs/environments.md is out of date: python docs/generate.py"
     )
+
+
+@pytest.mark.parametrize("arguments", [{}, {"arm": "snake10", "num_preview": 4, "max_obstacles": 3}])
+def test_the_environments_page_has_the_observation_s_blocks(arguments: dict[str, object]) -> None:
+    page = (ROOT / "docs" / "environments.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| key \| block .*?\n\n", page, flags=re.MULTILINE | re.DOTALL)
+    assert table is not None
+    env = gym.make("planararm/Track-v0", **arguments)
+    interface = env.unwrapped.interface
+    size = {"n": interface.arm.num_joints, "P": interface.num_preview, "M": interface.max_obstacles}
+    lengths: dict[str, int] = {}
+    key = ""
+    for row in table[0].splitlines()[2:]:
+        if row:
+            name, _, length = (cell.strip(" `") for cell in row.split("|")[1:4])
+            key = name or key
+            factor, _, symbol = length.rpartition(" ")
+            count = int(symbol) if symbol.isdigit() else size[symbol]
+            lengths[key] = lengths.get(key, 0) + int(factor or 1) * count
+    assert lengths == {key: space.shape[0] for key, space in env.observation_space.items()}
 
 
 def test_the_design_page_has_the_floors_that_are_enforced() -> None:
