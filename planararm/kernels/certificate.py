@@ -48,13 +48,14 @@ def _time_above_zero(f, slope, curvature):
 
 @jit
 def _free_time(
-    gap, along, wall, cx, cy, ux, uy, ax, ay, bx, by, vax, vay, vbx, vby, length, fastest, bend_a, bend_b, bend_line,
-    resolution,
+    gap, along, wall, cx, cy, ux, uy, drifted, ax, ay, bx, by, vax, vay, vbx, vby, length, turn, fastest, bend_a,
+    bend_b, bend_line, base_x, base_y, resolution,
 ):
     """How long a link stays clear of a disc: the best of the three bounds.
 
     Numbers only, so that it is inlined: ``gap`` is the distance to the axis, taken at ``along`` of it; ``wall``
-    = radii + margin; a and b are the link's ends, ``v`` their velocities; ``fastest`` and ``bend`` the bounds above.
+    = radii + margin; a and b are the link's ends, ``v`` their velocities; ``fastest`` and ``bend`` the bounds above,
+    ``bend_line`` without the disc's share.
     """
     clear = gap - wall
     if clear <= 0.0:
@@ -68,6 +69,9 @@ def _free_time(
     if clear + slope * resolution < 0.0:
         # It closes within the resolution: no bound is worth its cost.
         return best
+    # The disc's farthest distance from the base during the motion bounds the turning line's curvature.
+    farthest = math.sqrt((cx - base_x) ** 2 + (cy - base_y) ** 2) + drifted
+    bend_line += farthest * turn * turn + 2.0 * turn * drifted
     if along <= 0.0 or along >= 1.0:
         at_a = _time_above_zero(nx * (ax - cx) + ny * (ay - cy) - wall, slope_a, bend_a)
         at_b = _time_above_zero(nx * (bx - cx) + ny * (by - cy) - wall, slope_b, bend_b)
@@ -91,8 +95,8 @@ def _free_time(
 
 @jit
 def free_fractions(
-    rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, joints, pairs, margins, until, count,
-    resolution, fraction,
+    rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, joints, pairs, gaps, margins, until,
+    count, resolution, fraction,
 ):
     """How far each of a block of motions is certified free: 1 for all of it.
 
@@ -109,6 +113,8 @@ def free_fractions(
         radii: ``(N, m)``.
         joints: ``(R, n + 1, 2)`` positions at t = 0; overwritten.
         pairs: ``(R, P, 2)`` pairs (link, disc) to look at: the first ``count`` of each row.
+        gaps: ``(R, P, 2)`` of each pair at t = 0: distance of the disc's centre to the link's axis, and the fraction
+            of the axis where it is taken (:func:`planararm.kernels.chain.axis_distance`).
         margins: ``(R, P)`` distance that each pair must keep.
         until: ``(R, P)`` zeros; filled with the moment up to which each pair is known to be free.
         count: ``(R,)`` number of pairs.
@@ -117,21 +123,25 @@ def free_fractions(
     """
     n = lengths.size
     speeds, bounds = np.empty((n + 1, 2)), np.empty((3, n + 1))
+    base_x, base_y = base[0], base[1]
+    rounding = ROUNDING * (1.0 + abs(base_x) + abs(base_y) + 2.0 * lengths.sum())
     for r in range(rows):
         fraction[r] = 1.0
         if count[r] == 0:
             continue
         i = which[r]
         bounds[0, 0] = bounds[1, 0] = 0.0
+        way, total = 0.0, 0.0
         for k in range(n):
-            bounds[0, k + 1] = bounds[0, k] + lengths[k] * abs(rates[r, k])
-            bounds[1, k + 1] = bounds[1, k] + lengths[k] * rates[r, k] * rates[r, k]
-            line = 0.0
-            for j in range(k):
-                line += lengths[j] * (rates[r, j] - rates[r, k]) ** 2
-            bounds[2, k] = line
+            rate = rates[r, k]
+            # sum_{j<k} l_j (w_j - w_k)^2, multiplied out.
+            bounds[2, k] = max(0.0, bounds[1, k] - 2.0 * rate * way + rate * rate * total)
+            way += lengths[k] * rate
+            total += lengths[k]
+            bounds[0, k + 1] = bounds[0, k] + lengths[k] * abs(rate)
+            bounds[1, k + 1] = bounds[1, k] + lengths[k] * rate * rate
         t = 0.0
-        for _ in range(MAX_EVENTS):
+        for event in range(MAX_EVENTS):
             speeds[0, 0] = speeds[0, 1] = 0.0
             for k in range(n):
                 speeds[k + 1, 0] = speeds[k, 0] - rates[r, k] * (joints[r, k + 1, 1] - joints[r, k, 1])
@@ -145,19 +155,17 @@ def free_fractions(
                 ux, uy = drift[i, j, 0], drift[i, j, 1]
                 cx, cy = centers[i, j, 0] + t * ux, centers[i, j, 1] + t * uy
                 ax, ay, bx, by = joints[r, k, 0], joints[r, k, 1], joints[r, k + 1, 0], joints[r, k + 1, 1]
-                gap, along = axis_distance(ax, ay, bx, by, cx, cy)
-                spread = math.sqrt((cx - base[0]) ** 2 + (cy - base[1]) ** 2)
+                gap, along = gaps[r, p, 0], gaps[r, p, 1]
+                if event > 0:
+                    gap, along = axis_distance(ax, ay, bx, by, cx, cy)
                 drifted = 0.0
                 if ux != 0.0 or uy != 0.0:
                     drifted = math.sqrt(ux * ux + uy * uy)
-                wall = radii[i, j] + link_radius + margins[r, p] + ROUNDING * (1.0 + spread)
-                turn = abs(rates[r, k])
-                # The disc's farthest distance from the base during the motion bounds the turning line's curvature.
-                bend_line = bounds[2, k] + (spread + drifted) * turn * turn + 2.0 * turn * drifted
                 gain = _free_time(
-                    gap, along, wall, cx, cy, ux, uy, ax, ay, bx, by, speeds[k, 0], speeds[k, 1], speeds[k + 1, 0],
-                    speeds[k + 1, 1], lengths[k], bounds[0, k + 1] + drifted, bounds[1, k], bounds[1, k + 1], bend_line,
-                    resolution,
+                    gap, along, radii[i, j] + link_radius + margins[r, p] + rounding, cx, cy, ux, uy, drifted,
+                    ax, ay, bx, by, speeds[k, 0], speeds[k, 1], speeds[k + 1, 0], speeds[k + 1, 1], lengths[k],
+                    abs(rates[r, k]), bounds[0, k + 1] + drifted, bounds[1, k], bounds[1, k + 1], bounds[2, k],
+                    base_x, base_y, resolution,
                 )
                 until[r, p] = max(until[r, p], t + gain)
                 upcoming = min(upcoming, until[r, p])
@@ -176,7 +184,8 @@ def free_fractions(
 
 @jit
 def plan_motions(
-    first, rows, q_start, q_end, lengths, base, present, margin, which, phi, rates, joints, pairs, margins, until, count
+    first, rows, q_start, q_end, lengths, base, centers, present, margin, which, phi, rates, joints, pairs, gaps,
+    margins, until, count,
 ):
     """Fill a block for :func:`free_fractions`: the motions from ``q_start[first:]`` to ``q_end[first:]``.
 
@@ -198,6 +207,10 @@ def plan_motions(
             if present[which[r], j]:
                 for k in range(n):
                     pairs[r, count[r], 0], pairs[r, count[r], 1] = k, j
+                    gaps[r, count[r], 0], gaps[r, count[r], 1] = axis_distance(
+                        joints[r, k, 0], joints[r, k, 1], joints[r, k + 1, 0], joints[r, k + 1, 1],
+                        centers[which[r], j, 0], centers[which[r], j, 1],
+                    )
                     margins[r, count[r]], until[r, count[r]] = margin, 0.0
                     count[r] += 1
 
@@ -230,18 +243,19 @@ def certify_motions(
     most = n * radii.shape[1]
     which, count, free = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64), np.empty(BLOCK)
     phi, rates, joints = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n + 1, 2))
-    pairs, margins, until = np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most)), np.empty((BLOCK, most))
+    pairs, gaps = np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most, 2))
+    margins, until = np.empty((BLOCK, most)), np.empty((BLOCK, most))
     for first in range(start, stop, BLOCK):
         rows = min(BLOCK, stop - first)
         for r in range(rows):
             which[r] = first + r
         plan_motions(
-            first, rows, q_start, q_end, lengths, base, present, margin, which, phi, rates, joints, pairs, margins,
-            until, count,
+            first, rows, q_start, q_end, lengths, base, centers, present, margin, which, phi, rates, joints, pairs,
+            gaps, margins, until, count,
         )
         free_fractions(
-            rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, joints, pairs, margins, until,
-            count, 1e-3 * tolerance, free,
+            rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, joints, pairs, gaps, margins,
+            until, count, 1e-3 * tolerance, free,
         )
         for r in range(rows):
             i = first + r

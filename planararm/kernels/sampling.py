@@ -99,7 +99,7 @@ def draw_free(state, limits, lengths, base, link_radius, centers, radii, present
 @jit
 def _certified(
     i, path, lengths, base, link_radius, centers, still, radii, present, margin, which, phi, rates, joints, pairs,
-    margins, until, count, free,
+    gaps, margins, until, count, free,
 ):
     """Whether every step of a ``path (T + 1, n)`` among the discs of element ``i`` is certified."""
     for first in range(0, path.shape[0] - 1, BLOCK):
@@ -107,12 +107,12 @@ def _certified(
         for r in range(rows):
             which[r] = i
         plan_motions(
-            first, rows, path[:-1], path[1:], lengths, base, present, margin, which, phi, rates, joints, pairs, margins,
-            until, count,
+            first, rows, path[:-1], path[1:], lengths, base, centers, present, margin, which, phi, rates, joints, pairs,
+            gaps, margins, until, count,
         )
         free_fractions(
-            rows, which, phi, rates, lengths, base, link_radius, centers, still, radii, joints, pairs, margins, until,
-            count, WITNESS_RESOLUTION, free,
+            rows, which, phi, rates, lengths, base, link_radius, centers, still, radii, joints, pairs, gaps, margins,
+            until, count, WITNESS_RESOLUTION, free,
         )
         for r in range(rows):
             if free[r] < 1.0:
@@ -136,7 +136,8 @@ def draw_witness(
     amplitude, rate, phase, q = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     which, count, free = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64), np.empty(BLOCK)
     headings, rates, chain = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n + 1, 2))
-    pairs, margins, until = np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most)), np.empty((BLOCK, most))
+    pairs, gaps = np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most, 2))
+    margins, until = np.empty((BLOCK, most)), np.empty((BLOCK, most))
     for _ in range(WITNESS_TRIES):
         if not draw_free(
             state, limits, lengths, base, link_radius, centers[i], radii[i], present[i], margin, q, phi, joints
@@ -156,7 +157,7 @@ def draw_witness(
                     path[t, a] = min(limits[a, 1], max(limits[a, 0], swing))
             if _certified(
                 i, path, lengths, base, link_radius, centers, still, radii, present, margin, which, headings, rates,
-                chain, pairs, margins, until, count, free,
+                chain, pairs, gaps, margins, until, count, free,
             ):
                 return True
             for a in range(n):

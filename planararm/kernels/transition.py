@@ -124,7 +124,7 @@ def move(
     phi, delta, rates, travel = (
         np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)),
     )
-    pose, pairs = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, most, 2), np.int64)
+    pose, pairs, gaps = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most, 2))
     margins, until = np.empty((BLOCK, most)), np.empty((BLOCK, most))
     for first in range(start, stop, BLOCK):
         rows = 0
@@ -154,11 +154,11 @@ def move(
                         needed += math.sqrt(drift[i, j, 0] ** 2 + drift[i, j, 1] ** 2) * _SLACK
                     if lower[i, k, j] - moved[i, k] > needed or not present[i, j]:
                         continue
-                    exact, _ = axis_distance(
+                    gap, along = axis_distance(
                         joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
                         centers[i, j, 0], centers[i, j, 1],
                     )
-                    exact -= radii[i, j] + link_radius
+                    exact = gap - (radii[i, j] + link_radius)
                     lower[i, k, j] = exact + moved[i, k]
                     if exact > needed:
                         continue
@@ -166,6 +166,7 @@ def move(
                         met = True
                         continue
                     pairs[r, listed, 0], pairs[r, listed, 1] = k, j
+                    gaps[r, listed, 0], gaps[r, listed, 1] = gap, along
                     margins[r, listed] = min(CONTACT_MARGIN, 0.5 * exact)
                     until[r, listed] = 0.0
                     listed += 1
@@ -178,8 +179,8 @@ def move(
                     phi[r, k] = heading
                     pose[r, k + 1, 0], pose[r, k + 1, 1] = joints[i, k + 1, 0], joints[i, k + 1, 1]
         free_fractions(
-            rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, pose, pairs, margins, until,
-            count, CONTACT_RESOLUTION, free,
+            rows, which, phi, rates, lengths, base, link_radius, centers, drift, radii, pose, pairs, gaps, margins,
+            until, count, CONTACT_RESOLUTION, free,
         )
         for r in range(rows):
             i = which[r]
