@@ -88,15 +88,21 @@ def _draw_link(k, n, tx, ty, pose, lengths, limits, inner, outer, discs, m, leas
     narrowest = math.acos(min(max((d * d + length * length - inner * inner) / (2 * d * length), -1.0), 1.0))
     if inner <= 0:
         narrowest = 0.0
+    low, high = limits[k, 0], limits[k, 1]
+    slack = RELATIVE_TOLERANCE * (outer + length)
     for attempt in range(TRIES):
         u = 2 * uniforms[attempt] - 1
+        # In turn from the headings that serve the target, and from the limits, which may be the narrower.
         turn = narrowest + (widest - narrowest) * abs(u)
         absolute = math.atan2(dy, dx) + (turn if u > 0 else -turn)
-        angle, inside = wind(absolute - heading, 0.5 * (limits[k, 0] + limits[k, 1]), limits[k, 0], limits[k, 1])
+        if attempt % 2:
+            absolute = heading + low + (high - low) * uniforms[attempt]
+        angle, inside = wind(absolute - heading, 0.5 * (low + high), low, high)
         if not inside:
             continue
         bx, by = x + length * math.cos(heading + angle), y + length * math.sin(heading + angle)
-        free = True
+        left = math.hypot(tx - bx, ty - by)
+        free = inner - slack <= left <= outer + slack
         for j in range(m):
             gap = segment_point(discs[j, 0], discs[j, 1], x, y, bx, by)[0]
             free = free and gap - discs[j, 2] >= least
