@@ -31,6 +31,7 @@ planararm COMMAND --help tells more. Interrupted runs resume when the same comma
 INTERRUPTED = 130
 FAILED = 2
 DEFAULT_SUITE = "v1/quick"
+PICTURE_SUFFIXES = (".png", ".gif", ".mp4")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
     render = command("render", _render, "draw an episode of a policy as PNG, GIF or MP4")
     render.add_argument("--policy", default="closed-form", help="default: %(default)s")
-    render.add_argument("--scene", help="name or TOML file of a scene (default: a random one)")
+    render.add_argument("--scene", help="name or TOML file of a scene (default: random; with --path, empty)")
     render.add_argument("--path", help="name or CSV file of a target path (default: one known to be trackable)")
     render.add_argument("--arm", help="name of the arm (default: the scene's, else unit3)")
     render.add_argument("--env", help="id of the environment (default: planararm/Track-v0)")
@@ -232,8 +233,15 @@ def _render(arguments: argparse.Namespace) -> int:
     _find_modules_here()
     if arguments.steps < 1:
         raise InvalidInputError(f"--steps must be at least 1, got {arguments.steps}.")
+    # Before the episode is run, not after it.
+    if arguments.out.suffix.lower() not in PICTURE_SUFFIXES:
+        raise InvalidInputError(f"--out must end in {', '.join(PICTURE_SUFFIXES)}, got {str(arguments.out)!r}.")
+    if not arguments.out.parent.is_dir():
+        raise InvalidInputError(f"--out names the folder {str(arguments.out.parent)!r}, which does not exist.")
     policy = make_policy(arguments.policy)
-    given = {"arm": arguments.arm, "scene": arguments.scene, "path": arguments.path}
+    # A bundled path knows nothing of random discs: without a scene of its own it gets free space.
+    scene = arguments.scene or ("empty" if arguments.path else None)
+    given = {"arm": arguments.arm, "scene": scene, "path": arguments.path}
     options = {name: value for name, value in given.items() if value is not None}
     environment = arguments.env or "planararm/Track-v0"
     known = [name for name in gym.registry if name.startswith("planararm/")]
@@ -257,7 +265,7 @@ def _render(arguments: argparse.Namespace) -> int:
     last_only = arguments.out.suffix.lower() == ".png"
     write_frames(frames[-1:] if last_only else frames, arguments.out, fps=fps)
     mean = sum(errors) / len(errors)
-    print(f"{arguments.out}: {len(errors)} steps, mean tracking error {mean:.2g} m, {contacts} steps stopped by a disc")
+    print(f"{arguments.out}: {len(errors)} steps, mean tracking error {mean:.2g} m, stopped by a disc {contacts} times")
     return 0
 
 

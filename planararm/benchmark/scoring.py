@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -53,21 +52,21 @@ TIMING_COLUMNS = ("solve_time", "latency")
 """Columns that differ between runs; all others are the same from the same seed."""
 
 
-def _plain(value: Any) -> Any:
-    """A JSON value: numbers as Python's, NaN and infinity as None."""
-    if isinstance(value, np.ndarray):
-        return value.tolist() if np.isfinite(value).all() else None
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _values(column: Any, count: int) -> list[Any]:
+    """One JSON value per row: a row with NaN or infinity is None, a single value is repeated."""
+    if not isinstance(column, np.ndarray):
+        return column if isinstance(column, list) else [column] * count
+    values: list[Any] = column.tolist()
+    if column.dtype.kind == "f":
+        for row in np.flatnonzero(~np.isfinite(column).reshape(count, -1).all(axis=1)):
+            values[row] = None
+    return values
 
 
 def _rows(suite: str, policy: str, seed: int, group: TaskGroup, names: list[str], columns: Row) -> list[Row]:
     """One row per task, all columns present, in their documented order."""
-    discs = group.scene.obstacles
-    present = np.full(len(group), discs.num_obstacles) if discs.mask is None else np.asarray(discs.mask).sum(axis=-1)
+    discs, count = group.scene.obstacles, len(group)
+    present = np.full(count, discs.num_obstacles) if discs.mask is None else np.asarray(discs.mask).sum(axis=-1)
     common = {
         "suite": suite,
         "task": names,
@@ -80,14 +79,9 @@ def _rows(suite: str, policy: str, seed: int, group: TaskGroup, names: list[str]
         "num_obstacles": present,
         "truth": group.truth,
     }
-    values = {**common, **columns}
-    return [
-        {
-            name: _plain(values[name][i] if isinstance(values.get(name), list | np.ndarray) else values.get(name))
-            for name in COLUMNS
-        }
-        for i in range(len(group))
-    ]
+    known = {**common, **columns}
+    table = [_values(known.get(name), count) for name in COLUMNS]
+    return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*table, strict=True)]
 
 
 def _messages(messages: dict[int, str], count: int) -> list[str | None]:
@@ -141,7 +135,7 @@ def score_ik(
             "clearance": clearance,
             "limit_violation": scene.arm.limit_violation(usable),
             "joint_jump": np.abs(usable - group.q_start).max(axis=-1),
-            "q": list(q),
+            "q": q,
             "message": _messages(rollout.answers.messages, count),
             "solve_time": rollout.answers.seconds,
             "latency": rollout.latency,
@@ -203,7 +197,7 @@ def score_tracking(
             "task_path_length": metrics.path_length(tips),
             "jerk": metrics.rms_jerk(rollout.q_path, group.dt),
             "manipulability": manipulability(rollout.q_path, arm.link_lengths).min(axis=-1),
-            "q": list(rollout.q_path),
+            "q": rollout.q_path,
             "message": _messages(rollout.messages, count),
             "solve_time": rollout.seconds,
         },

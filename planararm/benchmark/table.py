@@ -94,7 +94,8 @@ class ProgressBars(Progress):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bars.stop()
+        if self._ids:
+            self._bars.stop()
 
     def begin(self, policies: Sequence[str], num_tasks: int, num_rows: int, num_done: int) -> None:
         """Draw the bars; see :meth:`Progress.begin`."""
