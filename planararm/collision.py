@@ -223,7 +223,7 @@ def certify_motion(
         InvalidInputError: Wrong shapes, NaN, a negative duration or margin, a tolerance outside (0, 1).
     """
     from .kernels.certificate import certify_motions
-    from .kernels.launch import launch
+    from .kernels.launch import launch, writable
 
     n = arm.num_joints
     q_start, q_end = finite_array("q_start", q_start, (n,)), finite_array("q_end", q_end, (n,))
@@ -240,14 +240,14 @@ def certify_motion(
     count = math.prod(batch)
 
     def rows(values: Any, *trailing: int, dtype: type = np.float64) -> np.ndarray:
-        return np.ascontiguousarray(np.broadcast_to(values, (*batch, *trailing)).reshape(count, *trailing), dtype=dtype)
+        return np.array(np.broadcast_to(values, (*batch, *trailing)).reshape(count, *trailing), dtype=dtype, order="C")
 
     now = np.asarray(obstacles.positions())
     drift = np.asarray(obstacles.positions(duration)) - now
     status, fraction, contact = np.empty(count, np.int8), np.empty(count), np.empty(count)
     launch(
-        certify_motions, count, rows(q_start, n), rows(q_end, n), arm.link_lengths, arm.base, arm.link_radius,
-        rows(now, m, 2), rows(drift, m, 2), rows(np.asarray(obstacles.radii), m),
+        certify_motions, count, rows(q_start, n), rows(q_end, n), *writable(arm.link_lengths, arm.base),
+        arm.link_radius, rows(now, m, 2), rows(drift, m, 2), rows(np.asarray(obstacles.radii), m),
         rows(True if obstacles.mask is None else np.asarray(obstacles.mask), m, dtype=bool),
         float(margin), float(tolerance), status, fraction, contact,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from .errors import InvalidInputError, InvalidSceneError, UnknownNameError
 from .interface import WORKSPACE, EnvInterface
 from .inverse import reachability
 from .kernels import episode, transition
-from .kernels.launch import launch
+from .kernels.launch import launch, writable
 from .obstacles import Obstacles
 from .scene import Scene
 from .scene.generator import Dials
@@ -103,8 +103,8 @@ def advance(
     none_skipped = np.zeros(count, dtype=bool)
     scratch = (np.full((count, n, m), -np.inf), np.zeros((count, n)), np.zeros((count, 2), np.int64))
     launch(
-        transition.advance_batch, count, none_skipped, end, rows(q_command, n), arm.joint_limits,
-        arm.joint_velocity_limits * dt, arm.link_lengths, arm.base, arm.link_radius, rows(now, m, 2), drift,
+        transition.advance_batch, count, none_skipped, end, rows(q_command, n), *writable(arm.joint_limits),
+        arm.joint_velocity_limits * dt, *writable(arm.link_lengths, arm.base), arm.link_radius, rows(now, m, 2), drift,
         rows(discs.radii, m), rows(True if discs.mask is None else discs.mask, m), code, np.empty((count, n + 1, 2)),
         np.full(count, m), drift.any(axis=(1, 2)), *scratch, fraction, collided, clear,
     )  # fmt: skip
@@ -291,7 +291,7 @@ class Dynamics:
             self.state.goals[:] = task.path
             self._given |= episode.GIVEN_GOALS
         arm, interface, dials, state = task.interface.arm, task.interface, task.dials, self.state
-        common = (arm.link_lengths, arm.base, arm.link_radius, task.safety_margin, interface.dt)
+        common = (*writable(arm.link_lengths, arm.base), arm.link_radius, task.safety_margin, interface.dt)
         judge = (task.success_tolerance, task.reward == "sparse", interface.num_preview)
         discs = (
             state.home, state.shuttle, state.radii, state.present, state.centers, state.drift, state.moving,
@@ -307,11 +307,12 @@ class Dynamics:
         )  # fmt: skip
         self._reset_arguments = (
             self._none_skipped, *task.num_obstacles, *dials.kernel_arguments(arm.reach), task.track, arm.reach,
-            arm.joint_limits, arm.joint_velocity_limits, *common, *judge, *discs, *motion, *outcome,
+            *writable(arm.joint_limits, arm.joint_velocity_limits), *common, *judge, *discs, *motion, *outcome,
         )  # fmt: skip
         self._step_arguments = (
-            np.zeros((count, n)), np.zeros(count), interface.control_mode == "delta", arm.joint_limits,
-            interface.max_step, *common, on_collision_code(task.on_collision), *judge, *discs, *motion, *outcome,
+            np.zeros((count, n)), np.zeros(count), interface.control_mode == "delta",
+            *writable(arm.joint_limits, interface.max_step), *common, on_collision_code(task.on_collision), *judge,
+            *discs, *motion, *outcome,
         )  # fmt: skip
 
     def prepare(self, i: int, options: Mapping[str, Any] | None) -> int:

@@ -40,7 +40,7 @@ def witness_path(rng: np.random.Generator, scene: Scene, num_steps: int, dt: flo
         InvalidInputError: ``num_steps`` below 1, or ``dt`` not positive.
         InvalidSceneError: No free start was found in a scene.
     """
-    from .kernels.launch import launch
+    from .kernels.launch import launch, writable
     from .kernels.sampling import draw_witnesses
 
     if num_steps < 1:
@@ -51,12 +51,12 @@ def witness_path(rng: np.random.Generator, scene: Scene, num_steps: int, dt: flo
     batch, m, n = scene.batch_shape, discs.num_obstacles, arm.num_joints
     count = int(np.prod(batch, dtype=int))
     keys = np.array([draw_key(rng) for _ in range(count)], dtype=np.uint64)
-    mask = np.ones((count, m), dtype=bool) if discs.mask is None else np.ascontiguousarray(discs.mask).reshape(count, m)
+    mask = np.array(np.broadcast_to(True if discs.mask is None else discs.mask, (*batch, m))).reshape(count, m)
     paths, found = np.empty((count, num_steps + 1, n)), np.empty(count, dtype=bool)
     launch(
-        draw_witnesses, count, keys, arm.joint_limits, arm.joint_velocity_limits, float(dt), arm.link_lengths, arm.base,
-        arm.link_radius, np.array(discs.positions()).reshape(count, m, 2), np.array(discs.radii).reshape(count, m),
-        mask, scene.safety_margin, paths, found, grain=1,
+        draw_witnesses, count, keys, *writable(arm.joint_limits, arm.joint_velocity_limits), float(dt),
+        *writable(arm.link_lengths, arm.base), arm.link_radius, np.array(discs.positions()).reshape(count, m, 2),
+        np.array(discs.radii).reshape(count, m), mask, scene.safety_margin, paths, found, grain=1,
     )  # fmt: skip
     if not found.all():
         raise InvalidSceneError(

@@ -24,7 +24,7 @@ import math
 import numpy as np
 
 from .chain import axis_distance
-from .launch import jit
+from .launch import entry, jit
 
 FREE, CONTACT, UNDECIDED = 1, 0, -1
 MAX_EVENTS = 4096
@@ -233,7 +233,7 @@ def _in_contact(r, i, t, phi, rates, lengths, base, link_radius, centers, drift,
     return False
 
 
-@jit
+@entry
 def certify_motions(
     start, stop, q_start, q_end, lengths, base, link_radius, centers, drift, radii, present, margin, tolerance,
     status, fraction, contact_time,

@@ -8,7 +8,7 @@ import numpy as np
 
 from .chain import clearance as clearance_of
 from .chain import headings, joint_positions
-from .launch import jit
+from .launch import entry, jit
 from .random import uniform
 from .sampling import draw_discs, draw_free, draw_witness
 from .transition import TERMINATE, move, place_joints, shuttle_position, update_clearance
@@ -56,34 +56,34 @@ def _start_on(
 
 
 @jit
-def _observe(
-    start, stop, skip, everything, q, velocity, goals, steps, num_preview, centers, radii, drift, present, moving,
-    dt, observation,
-):
-    """Write the observation vectors; the discs only where they moved, or where ``everything`` is asked for."""
-    n, m = q.shape[1], radii.shape[1]
-    last = goals.shape[1] - 1
+def _observe_arm(start, stop, skip, q, velocity, goals, steps, num_preview, observation):
+    """Write the first blocks of the observation vectors: q, velocity, preview."""
+    n, last = q.shape[1], goals.shape[1] - 1
     for i in range(start, stop):
         if skip[i]:
             continue
         for a in range(n):
             observation[i, a] = q[i, a]
             observation[i, n + a] = velocity[i, a]
-        at = 2 * n
         for p in range(num_preview):
             coming = min(steps[i] + 1 + p, last)
-            observation[i, at] = goals[i, coming, 0]
-            observation[i, at + 1] = goals[i, coming, 1]
-            at += 2
-        if everything or moving[i]:
-            for j in range(m):
-                there = present[i, j]
-                observation[i, at + 2 * j] = centers[i, j, 0] if there else 0.0
-                observation[i, at + 2 * j + 1] = centers[i, j, 1] if there else 0.0
-                observation[i, at + 2 * m + j] = radii[i, j] if there else 0.0
-                observation[i, at + 3 * m + 2 * j] = drift[i, j, 0] / dt if there else 0.0
-                observation[i, at + 3 * m + 2 * j + 1] = drift[i, j, 1] / dt if there else 0.0
-                observation[i, at + 5 * m + j] = 1.0 if there else 0.0
+            observation[i, 2 * (n + p)] = goals[i, coming, 0]
+            observation[i, 2 * (n + p) + 1] = goals[i, coming, 1]
+
+
+@jit
+def _observe_discs(i, centers, radii, drift, present, dt, observation):
+    """Write the last blocks of one observation vector: the discs."""
+    m = radii.shape[1]
+    at = observation.shape[1] - 6 * m
+    for j in range(m):
+        there = present[i, j]
+        observation[i, at + 2 * j] = centers[i, j, 0] if there else 0.0
+        observation[i, at + 2 * j + 1] = centers[i, j, 1] if there else 0.0
+        observation[i, at + 2 * m + j] = radii[i, j] if there else 0.0
+        observation[i, at + 3 * m + 2 * j] = drift[i, j, 0] / dt if there else 0.0
+        observation[i, at + 3 * m + 2 * j + 1] = drift[i, j, 1] / dt if there else 0.0
+        observation[i, at + 5 * m + j] = 1.0 if there else 0.0
 
 
 @jit
@@ -133,7 +133,7 @@ def _set_drifts(start, stop, skip, home, shuttle, centers, present, moving, step
                     drift[i, j, 0], drift[i, j, 1] = x - centers[i, j, 0], y - centers[i, j, 1]
 
 
-@jit
+@entry
 def reset_batch(
     start, stop, elements, keys, given, skip, fewest, most, min_radius, max_radius, base_clearance, narrow_passages,
     shuttling, max_speed, track, reach, limits, velocity_limits, lengths, base, link_radius, margin, dt,
@@ -214,10 +214,8 @@ def reset_batch(
         update_clearance(
             i, i + 1, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
         )
-        _observe(
-            i, i + 1, skip, True, q, velocity, goals, steps, num_preview, centers, radii, drift, present, moving, dt,
-            observation,
-        )
+        _observe_arm(i, i + 1, skip, q, velocity, goals, steps, num_preview, observation)
+        _observe_discs(i, centers, radii, drift, present, dt, observation)
         _judge(
             i, i + 1, skip, q, joints, goals, steps, limits, margin, success_tolerance, sparse,
             achieved, desired, reward, measures, success, constraints, clearance,
@@ -225,7 +223,7 @@ def reset_batch(
         reward[i] = 0.0
 
 
-@jit
+@entry
 def step_batch(
     start, stop, action, skip, command, fraction, delta_control, limits, max_step, lengths, base, link_radius, margin,
     dt, on_collision, success_tolerance, sparse, num_preview,
@@ -259,10 +257,10 @@ def step_batch(
     update_clearance(
         start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
     )
-    _observe(
-        start, stop, skip, False, q, velocity, goals, steps, num_preview, centers, radii, drift, present, moving, dt,
-        observation,
-    )
+    _observe_arm(start, stop, skip, q, velocity, goals, steps, num_preview, observation)
+    for i in range(start, stop):
+        if moving[i] and not skip[i]:
+            _observe_discs(i, centers, radii, drift, present, dt, observation)
     _judge(
         start, stop, skip, q, joints, goals, steps, limits, margin, success_tolerance, sparse,
         achieved, desired, reward, measures, success, constraints, clearance,

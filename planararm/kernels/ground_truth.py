@@ -25,7 +25,7 @@ from .candidates import (
     limit_candidates,
     two_link_candidates,
 )
-from .launch import jit
+from .launch import entry, jit
 from .self_motion import (
     COS,
     COS_SHOULDER,
@@ -266,7 +266,7 @@ def solve_three(work, x, y, heading, near, lengths, limits, centers, radii, base
     return UNREACHABLE if ended else UNDECIDED, -np.inf
 
 
-@jit
+@entry
 def reachability_kernel(
     start,
     stop,

@@ -10,9 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
+import numpy as np
 
-jit: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")
-"""Compile once, cache on disk, release the GIL, IEEE division; no fast-math: results must not depend on the machine.
+_options = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+entry: Callable[..., Any] = numba.njit(**_options)
+"""For the kernels that :func:`launch` runs: compile once, cache on disk, release the GIL, IEEE division.
+
+No fast-math: results must not depend on the machine. Numba compiles anew for read-only arrays: hand over writable ones.
+"""
+
+jit: Callable[..., Any] = numba.njit(**_options, no_cpython_wrapper=True)
+"""For the functions that kernels call; Python cannot call them, which halves their time to compile.
 
 Inside a loop over a batch, call functions of numbers, not of arrays: Numba counts references (atomically) for every
 array that it hands to a function or takes a row of, which costs more than the arithmetic on a small arm.
@@ -30,6 +39,11 @@ def num_threads() -> int:
     if chosen.isdigit() and int(chosen) > 0:
         return int(chosen)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def writable(*arrays: Any) -> tuple[Any, ...]:
+    """Copies of arrays that may be read-only (arms and obstacles are frozen), for which Numba would compile anew."""
+    return tuple(np.array(array) for array in arrays)
 
 
 @contextlib.contextmanager

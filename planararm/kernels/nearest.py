@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .ground_truth import REACHABLE, WITNESS_SLACK, solve_three, workspace
-from .launch import jit
+from .launch import entry, jit
 from .self_motion import (
     RELATIVE_TOLERANCE,
     WRIST_X,
@@ -220,7 +220,7 @@ def _nearest(work, x, y, q_from, lengths, limits, centers, radii, base, link_rad
     return best
 
 
-@jit
+@entry
 def nearest_kernel(start, stop, targets, q_from, centers, radii, lengths, limits, base, link_radius, margin, status, q):
     """Nearest free configuration per target, else the nearest within limits, else one with its tip near."""
     work = workspace(centers.shape[1])

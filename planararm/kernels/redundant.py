@@ -21,7 +21,7 @@ from .ground_truth import (
     solve_three,
     workspace,
 )
-from .launch import jit
+from .launch import entry, jit
 from .self_motion import RELATIVE_TOLERANCE, load_discs, segment_point, wind
 
 MAX_INTERVALS = 4096
@@ -151,7 +151,7 @@ def _find_witness(work, tx, ty, n, lengths, limits, centers, radii, discs, m, ba
     return best
 
 
-@jit
+@entry
 def redundant_kernel(
     start,
     stop,

@@ -8,7 +8,7 @@ import numpy as np
 
 from .certificate import BLOCK, free_fractions, plan_motions
 from .chain import clearance, headings, joint_positions
-from .launch import jit
+from .launch import entry, jit
 from .random import uniform
 
 DISC_TRIES = 200
@@ -68,7 +68,7 @@ def draw_discs(
                 break
 
 
-@jit
+@entry
 def draw_scenes(
     start, stop, keys, counts, reach, base, link_radius, margin, min_radius, max_radius, base_clearance,
     narrow_passages, shuttling, max_speed, centers, radii, shuttle, present,
@@ -168,7 +168,7 @@ def draw_witness(
     return True
 
 
-@jit
+@entry
 def draw_witnesses(
     start, stop, keys, limits, velocity_limits, dt, lengths, base, link_radius, centers, radii, present, margin,
     paths, found,

@@ -13,7 +13,7 @@ import numpy as np
 
 from .certificate import BLOCK, free_fractions
 from .chain import axis_distance
-from .launch import jit
+from .launch import entry, jit
 
 STOP, TERMINATE, IGNORE = 0, 1, 2
 CONTACT_MARGIN = 1e-6
@@ -127,7 +127,7 @@ def move(
     pose, pairs, gaps = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most, 2))
     margins, until = np.empty((BLOCK, most)), np.empty((BLOCK, most))
     for first in range(start, stop, BLOCK):
-        rows = 0
+        rows = np.int64(0)
         for i in range(first, min(first + BLOCK, stop)):
             if skip[i]:
                 continue
@@ -204,7 +204,7 @@ def move(
                     centers[i, j, 1] += drift[i, j, 1]
 
 
-@jit
+@entry
 def advance_batch(
     start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
     on_collision, joints, extent, moving, lower, moved, nearest, fraction, collided, clearance,

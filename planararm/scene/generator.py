@@ -101,7 +101,7 @@ def sample_scenes(
         InvalidSceneError: A number is out of range.
         UnknownNameError: No such dial.
     """
-    from ..kernels.launch import launch
+    from ..kernels.launch import launch, writable
     from ..kernels.sampling import draw_scenes
 
     if isinstance(num_scenes, bool) or not isinstance(num_scenes, int | np.integer) or num_scenes < 0:
@@ -116,7 +116,7 @@ def sample_scenes(
     centers, radii, shuttle = np.empty((*shape, 2)), np.empty(shape), np.empty((*shape, 4))
     present = np.empty(shape, dtype=bool)
     launch(
-        draw_scenes, num_scenes, keys, counts, built.reach, built.base, built.link_radius, margin,
+        draw_scenes, num_scenes, keys, counts, built.reach, *writable(built.base), built.link_radius, margin,
         *make_dials(dials).kernel_arguments(built.reach),
         centers, radii, shuttle, present,
     )  # fmt: skip
