@@ -26,6 +26,8 @@ ON_COLLISION = {"stop": transition.STOP, "terminate": transition.TERMINATE, "ign
 REWARDS = ("dense", "sparse")
 RESET_OPTIONS = ("q", "target_position", "obstacles")
 REACHABLE, UNKNOWN = 1, -1
+HEAD_START = 128
+"""Environments that one thread steps while another wakes up."""
 
 
 class Transition(NamedTuple):
@@ -400,6 +402,5 @@ class Dynamics:
             action: ``(N, n)`` float32, finite.
             skip: ``(N,)``; None: none.
         """
-        launch(
-            episode.step_batch, self.count, action, self._none_skipped if skip is None else skip, *self._step_arguments
-        )
+        skipped = self._none_skipped if skip is None else skip
+        launch(episode.step_batch, self.count, action, skipped, *self._step_arguments, head_start=HEAD_START)

@@ -26,14 +26,19 @@ Key = tuple[str, str, int]
 """What identifies a row: task, policy, seed."""
 
 
-def write_text_atomically(path: Path, text: str) -> None:
+def write_bytes_atomically(path: Path, content: bytes) -> None:
     """Write a whole file or nothing: to a temporary file beside it, then rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """:func:`write_bytes_atomically` of UTF-8 text."""
+    write_bytes_atomically(path, text.encode("utf-8"))
 
 
 def key_of(row: Row) -> Key:

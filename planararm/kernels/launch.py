@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-_options = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 entry: Callable[..., Any] = numba.njit(**_options)
 """For the kernels that :func:`launch` runs: compile once, cache on disk, release the GIL, IEEE division.
@@ -20,7 +20,7 @@ entry: Callable[..., Any] = numba.njit(**_options)
 No fast-math: results must not depend on the machine. Numba compiles anew for read-only arrays: hand over writable ones.
 """
 
-jit: Callable[..., Any] = numba.njit(**_options, no_cpython_wrapper=True)
+jit: Callable[..., Any] = numba.njit(**{**_options, "no_cpython_wrapper": True})
 """For the functions that kernels call; Python cannot call them, which halves their time to compile.
 
 Inside a loop over a batch, call functions of numbers, not of arrays: Numba counts references (atomically) for every
@@ -60,7 +60,7 @@ def _notice_if_slow() -> Iterator[None]:
 
 
 class _Worker:
-    """A thread that waits for one job at a time; two locks hand it over in half the time of an executor."""
+    """A thread that waits for one range at a time; two locks hand it over in half the time of an executor."""
 
     def __init__(self) -> None:
         self._start, self._end = threading.Lock(), threading.Lock()
@@ -77,7 +77,7 @@ class _Worker:
             kernel, start, stop, args = self._job
             try:
                 kernel(start, stop, *args)
-            except BaseException as error:  # noqa: BLE001  (raised again by join)
+            except BaseException as error:  # noqa: BLE001  (raised again by launch)
                 self._error = error
             self._job = None
             self._end.release()
@@ -86,11 +86,11 @@ class _Worker:
         self._job = (kernel, start, stop, args)
         self._start.release()
 
-    def join(self) -> None:
+    def end(self) -> BaseException | None:
+        """Wait for the range; what went wrong in it."""
         self._end.acquire()
         error, self._error = self._error, None
-        if error is not None:
-            raise error
+        return error
 
 
 def _crew(size: int) -> list[_Worker]:
@@ -103,41 +103,44 @@ def _crew(size: int) -> list[_Worker]:
     return _workers[1][:size]
 
 
-def launch(kernel: Callable[..., None], count: int, *args: Any, grain: int = 256) -> None:
+def launch(
+    kernel: Callable[..., None], count: int, *args: Any, grain: int = 256, head_start: int = 0
+) -> None:
     """Run ``kernel(start, stop, *args)`` over ``[0, count)``, in parallel where the batch is worth it.
 
     Args:
-        kernel: A function compiled by :data:`jit` that fills arrays among ``args`` for its range.
+        kernel: A function compiled by :data:`entry` that fills arrays among ``args`` for its range.
         count: Batch size.
         *args: Arrays and numbers passed through.
         grain: Smallest range worth a thread of its own.
+        head_start: How many elements the calling thread does while the others wake up.
     """
     key = id(kernel)
     if key not in _ready:
         with _notice_if_slow():
             kernel(0, 0, *args)
         _ready.add(key)
-    # The cheap test first: a single environment comes here every step.
-    parts = min(num_threads(), count // grain) if count >= 2 * grain else 1
-    if parts < 2:
-        kernel(0, count, *args)
-        return
-    if not _busy.acquire(blocking=False):
-        # Another thread of the caller's has the workers: this one does its own work.
+    # The cheap tests first: a single environment comes here every step.
+    if count < 2 * grain or (threads := num_threads()) < 2 or not _busy.acquire(blocking=False):
+        # (Busy: another thread of the caller's has the workers, this one does its own work.)
         kernel(0, count, *args)
         return
     try:
-        edges = [count * i // parts for i in range(parts + 1)]
+        parts = min(threads, count // grain)
+        edges = [0] + [head_start + (count - head_start) * i // parts for i in range(1, parts + 1)]
         crew = _crew(parts - 1)
         for i, worker in enumerate(crew, start=1):
             worker.begin(kernel, edges[i], edges[i + 1], args)
+        errors: list[BaseException | None] = []
         try:
             kernel(edges[0], edges[1], *args)
         finally:
-            for worker in crew:
-                worker.join()
+            errors = [worker.end() for worker in crew]
     finally:
         _busy.release()
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def _release_in_child() -> None:
