@@ -15,7 +15,7 @@ from array_api_compat import array_namespace
 from . import geometry
 from .arm import PlanarArm
 from .errors import InvalidInputError
-from .kinematics import like
+from .kinematics import joint_angles, like
 from .obstacles import Obstacles
 from .validate import broadcast_batch, finite_array
 
@@ -25,8 +25,8 @@ Array = Any
 
 def _links_and_discs(q: Array, arm: PlanarArm, obstacles: Obstacles) -> tuple[Array, Array, Array, Array]:
     positions = arm.forward_kinematics(q)
-    centers = like(obstacles.positions(), q)
-    return positions[..., :-1, None, :], positions[..., 1:, None, :], centers[..., None, :, :], like(obstacles.radii, q)
+    centers, radii = like(obstacles.positions(), positions), like(obstacles.radii, positions)
+    return positions[..., :-1, None, :], positions[..., 1:, None, :], centers[..., None, :, :], radii
 
 
 def _without_masked(values: Array, obstacles: Obstacles, fill: float) -> Array:
@@ -145,6 +145,7 @@ def clearance_gradient(q: Array, arm: PlanarArm, obstacles: Obstacles) -> tuple[
     Returns:
         Clearance ``(*batch,)`` [m] and gradient ``(*batch, n)`` [m/rad]; inf and 0 without discs.
     """
+    q = joint_angles(q, arm.num_joints)
     xp = array_namespace(q)
     if obstacles.num_obstacles == 0:
         return clearance(q, arm, obstacles), xp.zeros_like(q)
@@ -167,9 +168,9 @@ def self_clearance(q: Array, arm: PlanarArm) -> Array:
     Returns:
         ``(*batch,)`` [m]; < 0 where links overlap.
     """
-    xp = array_namespace(q)
     positions = arm.forward_kinematics(q)
-    smallest = xp.full_like(q[..., 0], np.inf)
+    xp = array_namespace(positions)
+    smallest = xp.full_like(positions[..., 0, 0], np.inf)
     for i in range(arm.num_joints):
         for j in range(i + 2, arm.num_joints):
             a, b = positions[..., i, :], positions[..., i + 1, :]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_array_api_obj
+
+from .errors import InvalidInputError
 
 Array = Any
 """A NumPy array or a torch tensor."""
@@ -26,6 +28,38 @@ def like(values: Any, reference: Array) -> Array:
     return xp.asarray(np.array(values), dtype=reference.dtype, device=device(reference))
 
 
+def floating(name: str, values: Any) -> Array:
+    """``values`` as a floating-point array: NumPy arrays and torch tensors as they are, lists and integers as float64.
+
+    Raises:
+        InvalidInputError: Not numbers, or an integer tensor.
+    """
+    if is_array_api_obj(values):
+        xp = array_namespace(values)
+        if xp.isdtype(values.dtype, "real floating"):
+            return values
+        if not isinstance(values, np.ndarray):
+            raise InvalidInputError(f"{name} must be a floating-point tensor, got dtype {values.dtype}.")
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as cause:
+        raise InvalidInputError(f"{name} must be numbers, got {values!r}.") from cause
+
+
+def joint_angles(q: Any, num_joints: int) -> Array:
+    """``q`` as floating-point joint angles ``(*batch, num_joints)``.
+
+    Raises:
+        InvalidInputError: Not numbers, or a last axis of another length.
+    """
+    q = floating("q", q)
+    if q.ndim < 1 or q.shape[-1] != num_joints:
+        raise InvalidInputError(
+            f"q must have shape (*batch, {num_joints}) for {num_joints} links, got {tuple(q.shape)}."
+        )
+    return q
+
+
 def absolute_angles(q: Array) -> Array:
     """Headings of the links: ``phi_k = q_1 + ... + q_k``.
 
@@ -35,8 +69,8 @@ def absolute_angles(q: Array) -> Array:
     Returns:
         ``(*batch, n)`` [rad].
     """
-    xp = array_namespace(q)
-    return xp.cumulative_sum(q, axis=-1)
+    q = floating("q", q)
+    return array_namespace(q).cumulative_sum(q, axis=-1)
 
 
 def forward_kinematics(q: Array, link_lengths: Array, base: Array = ORIGIN) -> Array:
@@ -52,6 +86,7 @@ def forward_kinematics(q: Array, link_lengths: Array, base: Array = ORIGIN) -> A
     Returns:
         ``(*batch, n + 1, 2)`` [m], base first, end effector last.
     """
+    q = joint_angles(q, len(link_lengths))
     xp = array_namespace(q)
     phi = absolute_angles(q)
     lengths = like(link_lengths, q)
@@ -87,8 +122,8 @@ def jacobian(q: Array, link_lengths: Array) -> Array:
     Returns:
         ``(*batch, 2, n)`` [m/rad].
     """
-    xp = array_namespace(q)
     positions = forward_kinematics(q, link_lengths)
+    xp = array_namespace(positions)
     lever = positions[..., -1:, :] - positions[..., :-1, :]
     return xp.stack([-lever[..., 1], lever[..., 0]], axis=-2)
 
@@ -107,8 +142,8 @@ def manipulability(q: Array, link_lengths: Array) -> Array:
     Returns:
         ``(*batch,)`` [m^2], >= 0.
     """
-    xp = array_namespace(q)
     columns = jacobian(q, link_lengths)
+    xp = array_namespace(columns)
     minors = columns[..., 0, :, None] * columns[..., 1, None, :]
     minors = minors - xp.matrix_transpose(minors)
     squared = xp.sum(minors * minors, axis=(-2, -1)) / 2

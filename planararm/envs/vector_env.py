@@ -32,7 +32,7 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
 
     Args:
         num_envs: Number of elements.
-        max_episode_steps: Steps until truncation.
+        max_episode_steps: Steps until truncation; -1: no limit, as in ``gym.make``.
         render_mode: ``"rgb_array"``: :meth:`render` returns a list of frames.
         task: ``"reach"`` or ``"track"``.
         **arguments: See :func:`planararm.envs.config.build_task`.
@@ -58,9 +58,12 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise InvalidInputError(f"num_envs must be a whole number >= 1, got {num_envs!r}.")
+        steps = max_episode_steps
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or (steps < 1 and steps != -1):
+            raise InvalidInputError(f"max_episode_steps must be a whole number >= 1, or -1 (no limit), got {steps!r}.")
         check_render_mode(render_mode)
         self.num_envs, self.render_mode = int(num_envs), render_mode
-        self.max_episode_steps = max_episode_steps
+        self.max_episode_steps = int(steps) if steps > 0 else np.iinfo(np.int64).max
         self.task = build_task(task, **arguments)
         self.interface = self.task.interface
         self.arm = self.interface.arm

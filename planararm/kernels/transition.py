@@ -8,6 +8,7 @@ the contact margin needs no geometry at all.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,7 @@ def move(
     pose, pairs, gaps = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most, 2))
     margins, until = np.empty((BLOCK, most)), np.empty((BLOCK, most))
     for first in range(start, stop, BLOCK):
-        rows = np.int64(0)
+        rows: Any = np.int64(0)
         for i in range(first, min(first + BLOCK, stop)):
             if skip[i]:
                 continue
