@@ -1,5 +1,8 @@
 """Tasks, rollouts and scores: answers are checked, failures cost their own rows and stay in the averages."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import small_suite as ours
@@ -402,3 +405,11 @@ def test_a_policy_that_cannot_be_built(tmp_path):
     with pytest.raises(PolicyError, match="'CannotBeBuilt' cannot be built: OSError: weights are gone"):
         run([ours.CannotBeBuilt], small_suite(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_page_documents_every_column_outcome_and_group():
+    page = (Path(__file__).parent.parent / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \| ([^|]*) \|$", page, flags=re.MULTILINE) == list(COLUMNS.items())
+    assert all(f"| {outcome} | " in page for outcome in Outcome)
+    for group in load_suite("v1/quick").groups:
+        assert f"| `v1/quick` | `{group.name}` | `{group.arm}` | " in page
