@@ -150,9 +150,7 @@ def test_every_combination_has_its_one_outcome():
         for timed_out in (False, True)
     ]
     met, valid, claimed, truth, crashed, timed_out = (np.array(column) for column in zip(*table, strict=True))
-    got = metrics.classify(
-        met=met, valid=valid, claimed=claimed, truth=truth, crashed=crashed, timed_out=timed_out
-    )
+    got = metrics.classify(met=met, valid=valid, claimed=claimed, truth=truth, crashed=crashed, timed_out=timed_out)
     assert got.tolist() == [expected_outcome(*row) for row in table]
 
 
