@@ -170,7 +170,12 @@ def reset_batch(
                     shuttle[i, j, 3], 0.0,
                 )
             ready = True
-            if given & GIVEN_GOALS == 0:
+            if own_scene and given & GIVEN_Q != 0:
+                # The discs have to suit the start that was asked for.
+                headings(q[i], phi)
+                joint_positions(phi, lengths, base, joints[i])
+                ready = clearance_of(joints[i], link_radius, centers[i], radii[i], present[i]) >= margin
+            if ready and given & GIVEN_GOALS == 0:
                 if track:
                     ready = draw_witness(
                         i, state, limits, velocity_limits, dt, lengths, base, link_radius, centers, drift, radii,
