@@ -74,7 +74,7 @@ def _checked(frames: Iterable[Any]) -> Iterator[Frame]:
         first = first or array.shape
         if array.shape != first:
             raise InvalidInputError(
-                f"Frame {i} has shape {array.shape}, the first one {first}: all must have one size."
+                f"Frame {i} has shape {array.shape}, the first {first}: all must have one size."
             )
         yield np.ascontiguousarray(array)
     if first is None:
