@@ -103,7 +103,7 @@ def advance(
     end = rows(q, n)
     fraction, collided, clear = np.empty(count), np.empty(count, dtype=bool), np.empty(count)
     none_skipped = np.zeros(count, dtype=bool)
-    scratch = (np.full((count, n, m), -np.inf), np.zeros((count, n)), np.zeros((count, 2), np.int64))
+    scratch = (np.empty((3, m, count)), np.empty((n, m, count)))
     launch(
         transition.advance_batch, count, none_skipped, end, rows(q_command, n), *writable(arm.joint_limits),
         arm.joint_velocity_limits * dt, *writable(arm.link_lengths, arm.base), arm.link_radius, rows(now, m, 2), drift,
@@ -244,8 +244,8 @@ class State:
         self.present, self.moving = np.zeros((count, m), dtype=bool), np.zeros(count, dtype=bool)
         self.extent = np.zeros(count, dtype=np.int64)
         self.goals, self.steps = np.zeros((count, task.horizon + 1, 2)), np.zeros(count, dtype=np.int64)
-        self.moved = np.zeros((count, n))
-        self.lower, self.nearest = np.zeros((count, n, m)), np.zeros((count, 2), dtype=np.int64)
+        # The batch is the last axis here: see planararm.kernels.transition.
+        self.discs, self.distances = np.zeros((3, m, count)), np.zeros((n, m, count))
 
     def set_obstacles(self, i: int | slice, obstacles: Obstacles) -> None:
         """Put unbatched discs into the slots of element(s) ``i``; the other slots are empty."""
@@ -300,8 +300,7 @@ class Dynamics:
             state.extent,
         )  # fmt: skip
         motion = (
-            state.q, state.joint_velocity, state.joint_positions, state.goals, state.steps, state.lower, state.moved,
-            state.nearest,
+            state.q, state.joint_velocity, state.joint_positions, state.goals, state.steps, state.discs, state.distances,
         )  # fmt: skip
         outcome = (
             self.observation, self.achieved_goal, self.desired_goal, self.reward, self.measures, self.success,

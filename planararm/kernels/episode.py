@@ -11,7 +11,7 @@ from .chain import headings, joint_positions
 from .launch import entry, jit
 from .random import uniform
 from .sampling import draw_discs, draw_free, draw_witness
-from .transition import TERMINATE, move, place_joints, shuttle_position, update_clearance
+from .transition import TERMINATE, load_discs, measure, move, shuttle_position
 
 GIVEN_OBSTACLES, GIVEN_Q, GIVEN_GOALS = 1, 2, 4
 """Bits: what the caller has filled in before a reset."""
@@ -138,8 +138,8 @@ def reset_batch(
     start, stop, elements, keys, given, skip, fewest, most, min_radius, max_radius, base_clearance, narrow_passages,
     shuttling, max_speed, track, reach, limits, velocity_limits, lengths, base, link_radius, margin, dt,
     success_tolerance, sparse, num_preview,
-    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, moved,
-    nearest, observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
+    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, discs, distances,
+    observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
     failed,
 ):
     """Start a new episode in the ``elements[start:stop]`` of a batch, each a pure function of its key."""
@@ -210,15 +210,10 @@ def reset_batch(
         steps[i] = 0
         collided[i] = terminated[i] = False
         for k in range(n):
-            velocity[i, k] = moved[i, k] = 0.0
-            for j in range(m):
-                lower[i, k, j] = -np.inf
-        nearest[i, 0] = nearest[i, 1] = 0
-        place_joints(i, i + 1, skip, q, lengths, base, joints)
+            velocity[i, k] = 0.0
+        load_discs(i, i + 1, link_radius, centers, radii, present, discs)
+        measure(i, i + 1, q, lengths, base, discs, extent, joints, distances, clearance)
         _set_drifts(i, i + 1, skip, home, shuttle, centers, present, moving, steps, dt, drift)
-        update_clearance(
-            i, i + 1, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
-        )
         _observe_arm(i, i + 1, skip, q, velocity, goals, steps, num_preview, observation)
         _observe_discs(i, centers, radii, drift, present, dt, observation)
         _judge(
@@ -232,8 +227,8 @@ def reset_batch(
 def step_batch(
     start, stop, action, skip, command, fraction, delta_control, limits, max_step, lengths, base, link_radius, margin,
     dt, on_collision, success_tolerance, sparse, num_preview,
-    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, lower, moved,
-    nearest, observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
+    home, shuttle, radii, present, centers, drift, moving, extent, q, velocity, joints, goals, steps, discs, distances,
+    observation, achieved, desired, reward, measures, success, constraints, clearance, collided, terminated,
 ):
     """One control step of the elements ``[start, stop)`` of a batch, except those to ``skip``."""
     n = lengths.size
@@ -248,8 +243,8 @@ def step_batch(
             if delta_control:
                 command[i, a] = q[i, a] + min(1.0, max(-1.0, command[i, a])) * max_step[a]
     move(
-        start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-        extent, moving, on_collision, joints, lower, moved, fraction, collided,
+        start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, extent,
+        moving, on_collision, joints, distances, fraction, collided,
     )
     for i in range(start, stop):
         if skip[i]:
@@ -257,11 +252,11 @@ def step_batch(
         terminated[i] = collided[i] and on_collision == TERMINATE
         for a in range(n):
             velocity[i, a] = (q[i, a] - velocity[i, a]) / dt
-    place_joints(start, stop, skip, q, lengths, base, joints)
+    for i in range(start, stop):
+        if moving[i] and not skip[i]:
+            load_discs(i, i + 1, link_radius, centers, radii, present, discs)
+    measure(start, stop, q, lengths, base, discs, extent, joints, distances, clearance)
     _set_drifts(start, stop, skip, home, shuttle, centers, present, moving, steps, dt, drift)
-    update_clearance(
-        start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
-    )
     _observe_arm(start, stop, skip, q, velocity, goals, steps, num_preview, observation)
     for i in range(start, stop):
         if moving[i] and not skip[i]:

@@ -1,19 +1,18 @@
-"""One control step of the arm: clip, scale, certify, move.
+"""One control step of the arm: clip, scale, certify, move, measure.
 
-Every pair of link and disc carries a lower bound of its distance. A step of which no point of link k moves farther
-than ``V_k`` lowers the bounds of that link by ``V_k`` (kept in one counter per link); a pair whose bound stays above
-the contact margin needs no geometry at all.
+:func:`measure` works out the distance of every link to every disc, in loops over the batch without a branch, which
+the compiler turns into vector instructions: for that the batch is the last axis of its arrays. :func:`move` needs
+geometry only for the pairs whose distance is within the way that the link can go in this step.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from .certificate import BLOCK, free_fractions
-from .chain import axis_distance
+from .chain import axis_distance, sine_and_cosine
 from .launch import entry, jit
 
 STOP, TERMINATE, IGNORE = 0, 1, 2
@@ -36,64 +35,72 @@ def shuttle_position(x, y, dx, dy, speed, phase, time):
 
 
 @jit
-def place_joints(start, stop, skip, q, lengths, base, joints):
-    """Fill ``joints (N, n + 1, 2)`` from ``q (N, n)``."""
-    for i in range(start, stop):
-        if skip[i]:
-            continue
-        heading, x, y = 0.0, base[0], base[1]
-        joints[i, 0, 0], joints[i, 0, 1] = x, y
-        for k in range(lengths.size):
-            heading += q[i, k]
-            x += lengths[k] * math.cos(heading)
-            y += lengths[k] * math.sin(heading)
-            joints[i, k + 1, 0], joints[i, k + 1, 1] = x, y
+def load_discs(start, stop, link_radius, centers, radii, present, discs):
+    """Fill ``discs (3, m, N)``: centre x, y and the distance from the centre to a link's axis at contact.
+
+    A slot that is empty gets minus infinity for the last, which makes every distance to it infinite.
+    """
+    for j in range(radii.shape[1]):
+        for i in range(start, stop):
+            there = present[i, j]
+            discs[0, j, i] = centers[i, j, 0] if there else 0.0
+            discs[1, j, i] = centers[i, j, 1] if there else 0.0
+            discs[2, j, i] = radii[i, j] + link_radius if there else -np.inf
 
 
 @jit
-def update_clearance(
-    start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
-):
-    """Exact clearance from the pairs' lower bounds, which are tightened where they had to be.
+def measure(start, stop, q, lengths, base, discs, extent, joints, distances, clearance):
+    """Where the arms are and how far from the discs.
 
-    Only the first ``extent[i]`` slots are looked at. ``nearest[i]`` is the pair that was nearest last: looked at
-    first, it rules most others out.
+    Fills ``joints (N, n + 1, 2)``, ``distances (n, m, N)`` of each link to each disc (the first ``extent[i]`` slots;
+    beyond them they are left as they are) and ``clearance (N,)``.
     """
-    n = joints.shape[1] - 1
-    for i in range(start, stop):
-        if skip[i]:
-            continue
-        best = np.inf
-        if extent[i] > 0:
-            k, j = nearest[i, 0], nearest[i, 1]
-            if present[i, j]:
-                best, _ = axis_distance(
-                    joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
-                    centers[i, j, 0], centers[i, j, 1],
-                )
-                best -= radii[i, j] + link_radius
-                lower[i, k, j] = best + moved[i, k]
+    n = lengths.size
+    sines, cosines = np.empty((n, BLOCK)), np.empty((n, BLOCK))
+    x, y, smallest = np.empty((n + 1, BLOCK)), np.empty((n + 1, BLOCK)), np.empty(BLOCK)
+    for first in range(start, stop, BLOCK):
+        rows = min(BLOCK, stop - first)
+        most = 0
+        for r in range(rows):
+            most = max(most, extent[first + r])
+            x[0, r], y[0, r], smallest[r] = base[0], base[1], np.inf
         for k in range(n):
-            for j in range(extent[i]):
-                if lower[i, k, j] - moved[i, k] < best and present[i, j]:
-                    exact, _ = axis_distance(
-                        joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
-                        centers[i, j, 0], centers[i, j, 1],
-                    )
-                    exact -= radii[i, j] + link_radius
-                    lower[i, k, j] = exact + moved[i, k]
-                    if exact < best:
-                        best = exact
-                        nearest[i, 0], nearest[i, 1] = k, j
-        clearance[i] = best
+            length = lengths[k]
+            for r in range(rows):
+                # The running sum of the joint angles is kept in the rows of the sines until they replace it.
+                sines[k, r] = q[first + r, k] + (cosines[k - 1, r] if k > 0 else 0.0)
+                cosines[k, r] = sines[k, r]
+        for k in range(n):
+            length = lengths[k]
+            for r in range(rows):
+                sine, cosine = sine_and_cosine(cosines[k, r])
+                sines[k, r], cosines[k, r] = length * sine, length * cosine
+                x[k + 1, r], y[k + 1, r] = x[k, r] + cosines[k, r], y[k, r] + sines[k, r]
+            per_square = 1.0 / (length * length)
+            for j in range(most):
+                for r in range(rows):
+                    i = first + r
+                    ux, uy = cosines[k, r], sines[k, r]
+                    wx, wy = discs[0, j, i] - x[k, r], discs[1, j, i] - y[k, r]
+                    along = (wx * ux + wy * uy) * per_square
+                    along = along if along > 0.0 else 0.0
+                    along = along if along < 1.0 else 1.0
+                    wx, wy = wx - along * ux, wy - along * uy
+                    distance = math.sqrt(wx * wx + wy * wy) - discs[2, j, i]
+                    distances[k, j, i] = distance
+                    smallest[r] = distance if distance < smallest[r] else smallest[r]
+        for r in range(rows):
+            clearance[first + r] = smallest[r]
+            for k in range(n + 1):
+                joints[first + r, k, 0], joints[first + r, k, 1] = x[k, r], y[k, r]
 
 
 @jit
 def move(
-    start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-    extent, moving, on_collision, joints, lower, moved, fraction, collided,
+    start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, extent, moving,
+    on_collision, joints, distances, fraction, collided,
 ):
-    """Execute one command per element: update ``q``, ``lower`` and ``centers``; ``joints`` are left as they were.
+    """Execute one command per element: update ``q`` and ``centers``; the rest is left for :func:`measure`.
 
     Args:
         start: First element.
@@ -109,32 +116,31 @@ def move(
         centers: ``(N, m, 2)``.
         drift: ``(N, m, 2)`` displacement of the discs during the step; zero where not ``moving``.
         radii: ``(N, m)``.
-        present: ``(N, m)``.
         extent: ``(N,)`` slots from here on are empty.
         moving: ``(N,)`` whether a disc moves.
         on_collision: STOP, TERMINATE or IGNORE.
         joints: ``(N, n + 1, 2)`` at the step's start.
-        lower: ``(N, n, m)`` lower bounds of the pairs' distances, before the way of ``moved`` is taken off.
-        moved: ``(N, n)`` way that the links have gone (at most) since ``lower`` was zero-based.
+        distances: ``(n, m, N)`` at the step's start.
         fraction: ``(N,)`` out: executed part of the scaled command.
         collided: ``(N,)`` out: whether the command met a disc.
     """
     n = lengths.size
-    most = n * radii.shape[1]
+    most_pairs = n * radii.shape[1]
     which, count, free, worst = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64), np.empty(BLOCK), np.empty(BLOCK)
-    phi, delta, rates, travel = (
-        np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)),
+    phi, delta, rates, travel = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((n, BLOCK))
+    pose, pairs, gaps = (
+        np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, most_pairs, 2), np.int64), np.empty((BLOCK, most_pairs, 2)),
     )
-    pose, pairs, gaps = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, most, 2), np.int64), np.empty((BLOCK, most, 2))
-    margins, until = np.empty((BLOCK, most)), np.empty((BLOCK, most))
+    margins, until = np.empty((BLOCK, most_pairs)), np.empty((BLOCK, most_pairs))
     for first in range(start, stop, BLOCK):
-        rows: Any = np.int64(0)
-        for i in range(first, min(first + BLOCK, stop)):
-            if skip[i]:
-                continue
-            r = rows
-            rows += 1
-            which[r] = i
+        rows = min(BLOCK, stop - first)
+        most = 0
+        for r in range(rows):
+            i = first + r
+            which[r], count[r] = i, 0
+            if not skip[i]:
+                collided[i] = False
+            most = max(most, extent[i])
             scale = 1.0
             for a in range(n):
                 delta[r, a] = min(limits[a, 1], max(limits[a, 0], command[i, a])) - q[i, a]
@@ -145,34 +151,32 @@ def move(
                 delta[r, k] /= scale
                 rate += delta[r, k]
                 fastest += lengths[k] * abs(rate)
-                rates[r, k], travel[r, k] = rate, fastest * _SLACK
-            met = False
-            listed = 0
-            for k in range(n):
-                for j in range(extent[i]):
-                    needed = travel[r, k] + CONTACT_MARGIN
-                    if moving[i]:
-                        needed += math.sqrt(drift[i, j, 0] ** 2 + drift[i, j, 1] ** 2) * _SLACK
-                    if lower[i, k, j] - moved[i, k] > needed or not present[i, j]:
+                rates[r, k], travel[k, r] = rate, fastest * _SLACK + CONTACT_MARGIN
+        for k in range(n):
+            for j in range(most):
+                for r in range(rows):
+                    i = first + r
+                    exact = distances[k, j, i]
+                    if exact > travel[k, r] and not moving[i]:
                         continue
-                    gap, along = axis_distance(
+                    if skip[i] or j >= extent[i]:
+                        continue
+                    if moving[i] and exact > travel[k, r] + math.hypot(drift[i, j, 0], drift[i, j, 1]) * _SLACK:
+                        continue
+                    if exact <= 0.0:
+                        collided[i] = True
+                        continue
+                    p = count[r]
+                    count[r] = p + 1
+                    pairs[r, p, 0], pairs[r, p, 1] = k, j
+                    gaps[r, p, 0], gaps[r, p, 1] = axis_distance(
                         joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1],
                         centers[i, j, 0], centers[i, j, 1],
                     )
-                    exact = gap - (radii[i, j] + link_radius)
-                    lower[i, k, j] = exact + moved[i, k]
-                    if exact > needed:
-                        continue
-                    if exact <= 0.0:
-                        met = True
-                        continue
-                    pairs[r, listed, 0], pairs[r, listed, 1] = k, j
-                    gaps[r, listed, 0], gaps[r, listed, 1] = gap, along
-                    margins[r, listed] = min(CONTACT_MARGIN, 0.5 * exact)
-                    until[r, listed] = 0.0
-                    listed += 1
-            count[r], collided[i] = listed, met
-            if listed > 0:
+                    margins[r, p], until[r, p] = min(CONTACT_MARGIN, 0.5 * exact), 0.0
+        for r in range(rows):
+            if count[r] > 0:
+                i = first + r
                 heading = 0.0
                 pose[r, 0, 0], pose[r, 0, 1] = joints[i, 0, 0], joints[i, 0, 1]
                 for k in range(n):
@@ -184,7 +188,9 @@ def move(
             until, count, CONTACT_RESOLUTION, free,
         )
         for r in range(rows):
-            i = which[r]
+            i = first + r
+            if skip[i]:
+                continue
             done = free[r]
             if done < 1.0:
                 collided[i] = True
@@ -195,12 +201,8 @@ def move(
             for a in range(n):
                 goal = command[i, a] if whole else q[i, a] + done * delta[r, a]
                 q[i, a] = min(limits[a, 1], max(limits[a, 0], goal))
-                moved[i, a] += done * travel[r, a]
             if moving[i]:
                 for j in range(extent[i]):
-                    drifted = math.sqrt(drift[i, j, 0] ** 2 + drift[i, j, 1] ** 2) * _SLACK
-                    for k in range(n):
-                        lower[i, k, j] -= drifted
                     centers[i, j, 0] += drift[i, j, 0]
                     centers[i, j, 1] += drift[i, j, 1]
 
@@ -208,15 +210,14 @@ def move(
 @entry
 def advance_batch(
     start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-    on_collision, joints, extent, moving, lower, moved, nearest, fraction, collided, clearance,
+    on_collision, joints, extent, moving, discs, distances, fraction, collided, clearance,
 ):
-    """One control step without an episode around it: :func:`move`, then where the arm is and how clear."""
-    place_joints(start, stop, skip, q, lengths, base, joints)
+    """One control step without an episode around it: :func:`move`, then :func:`measure`."""
+    load_discs(start, stop, link_radius, centers, radii, present, discs)
+    measure(start, stop, q, lengths, base, discs, extent, joints, distances, clearance)
     move(
-        start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present,
-        extent, moving, on_collision, joints, lower, moved, fraction, collided,
+        start, stop, skip, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, extent,
+        moving, on_collision, joints, distances, fraction, collided,
     )
-    place_joints(start, stop, skip, q, lengths, base, joints)
-    update_clearance(
-        start, stop, skip, joints, link_radius, centers, radii, present, extent, nearest, lower, moved, clearance
-    )
+    load_discs(start, stop, link_radius, centers, radii, present, discs)
+    measure(start, stop, q, lengths, base, discs, extent, joints, distances, clearance)
