@@ -51,46 +51,43 @@ def _free_time(
     gap, along, wall, cx, cy, ux, uy, drifted, ax, ay, bx, by, vax, vay, vbx, vby, length, turn, fastest, bend_a,
     bend_b, bend_line, base_x, base_y, resolution,
 ):
-    """How long a link stays clear of a disc: the best of the three bounds.
+    """How long a link stays clear of a disc: the best of the three bounds, or any time >= 1 for the whole motion.
 
     Numbers only, so that it is inlined: ``gap`` is the distance to the axis, taken at ``along`` of it; ``wall``
     = radii + margin; a and b are the link's ends, ``v`` their velocities; ``fastest`` and ``bend`` the bounds above,
-    ``bend_line`` without the disc's share.
+    ``bend_line`` without the disc's share. The cheap answers come first: most pairs are far, or in contact.
     """
     clear = gap - wall
     if clear <= 0.0:
         return 0.0
-    best = clear / fastest if fastest > 0.0 else np.inf
-    if best >= 1.0:
-        return best
-    nx, ny = (ax + along * (bx - ax) - cx) / gap, (ay + along * (by - ay) - cy) / gap
+    if clear >= fastest:
+        return 1.0
+    scale = 1.0 / gap
+    nx, ny = (ax + along * (bx - ax) - cx) * scale, (ay + along * (by - ay) - cy) * scale
     slope_a, slope_b = nx * (vax - ux) + ny * (vay - uy), nx * (vbx - ux) + ny * (vby - uy)
     slope = slope_a + along * (slope_b - slope_a)
     if clear + slope * resolution < 0.0:
-        # It closes within the resolution: no bound is worth its cost.
-        return best
+        # It closes within the resolution.
+        return 0.0
     # The disc's farthest distance from the base during the motion bounds the turning line's curvature.
     farthest = math.sqrt((cx - base_x) ** 2 + (cy - base_y) ** 2) + drifted
     bend_line += farthest * turn * turn + 2.0 * turn * drifted
+    f_a, f_b = nx * (ax - cx) + ny * (ay - cy) - wall, nx * (bx - cx) + ny * (by - cy) - wall
+    if f_a + slope_a >= 0.5 * bend_a and f_b + slope_b >= 0.5 * bend_b and min(f_a, f_b) >= 0.0:
+        return 1.0
+    f_line = clear
     if along <= 0.0 or along >= 1.0:
-        at_a = _time_above_zero(nx * (ax - cx) + ny * (ay - cy) - wall, slope_a, bend_a)
-        at_b = _time_above_zero(nx * (bx - cx) + ny * (by - cy) - wall, slope_b, bend_b)
-        best = max(best, min(at_a, at_b))
-        if best >= 1.0:
-            return best
         nx, ny = -(by - ay) / length, (bx - ax) / length
         offset = nx * (ax - cx) + ny * (ay - cy)
         if offset < 0.0:
             nx, ny, offset = -nx, -ny, -offset
-        if offset > wall:
-            foot = ((cx - ax) * (bx - ax) + (cy - ay) * (by - ay)) / (length * length)
-            slope = nx * (vax + foot * (vbx - vax) - ux) + ny * (vay + foot * (vby - vay) - uy)
-            best = max(best, _time_above_zero(offset - wall, slope, bend_line))
-        return best
-    best = max(best, _time_above_zero(clear, slope, bend_line))
-    if best < 1.0:
-        best = max(best, min(_time_above_zero(clear, slope_a, bend_a), _time_above_zero(clear, slope_b, bend_b)))
-    return best
+        f_line = offset - wall
+        foot = ((cx - ax) * (bx - ax) + (cy - ay) * (by - ay)) / (length * length)
+        slope = nx * (vax + foot * (vbx - vax) - ux) + ny * (vay + foot * (vby - vay) - uy)
+    if f_line >= 0.0 and f_line + slope >= 0.5 * bend_line:
+        return 1.0
+    best = max(clear / fastest, _time_above_zero(f_line, slope, bend_line))
+    return max(best, min(_time_above_zero(f_a, slope_a, bend_a), _time_above_zero(f_b, slope_b, bend_b)))
 
 
 @jit

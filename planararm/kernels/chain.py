@@ -8,7 +8,6 @@ import numpy as np
 
 from .launch import jit
 
-
 # Minimax polynomials of sine and cosine on [-pi/4, pi/4] and pi/2 in three parts (fdlibm, Sun Microsystems, 1993).
 _S1, _S2, _S3 = -1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04
 _S4, _S5, _S6 = 2.75573137070700676789e-06, -2.50507602534068634195e-08, 1.58969099521155010221e-10
