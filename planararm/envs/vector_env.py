@@ -20,6 +20,14 @@ from .arm_env import RENDER_FPS, RENDER_MODES, check_render_mode
 from .config import build_task
 from .viewer import Viewer
 
+INFO_MASKS = tuple(
+    f"_{key}"
+    for key in (
+        "tracking_error", "is_success", "clearance", "collision", "reachable", "cost", "constraint_values",
+        "constraint_violation", "reward_distance",
+    )
+)  # fmt: skip
+
 Observation = dict[str, npt.NDArray[np.float32]]
 
 
@@ -165,7 +173,7 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
     def _info(self) -> dict[str, Any]:
         dynamics = self._dynamics
         tracking_error, violation, reward_distance = dynamics.measures.copy()
-        values = {
+        values: dict[str, Any] = {
             "tracking_error": tracking_error,
             "is_success": dynamics.success.copy(),
             "clearance": dynamics.clearance.copy(),
@@ -176,8 +184,10 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
             "constraint_violation": violation,
             "reward_distance": reward_distance,
         }
+        # Gymnasium's masks: every element has every key.
         everywhere = np.ones(self.num_envs, dtype=bool)
-        return values | {f"_{key}": everywhere for key in values}
+        values.update(dict.fromkeys(INFO_MASKS, everywhere))
+        return values
 
     def render(self) -> tuple[npt.NDArray[np.uint8] | None, ...] | None:  # type: ignore[override]
         """One frame ``(H, W, 3)`` uint8 per element."""
