@@ -21,6 +21,10 @@ WORKSPACE = 2.0
 """Targets and discs of an environment lie within this many reaches of the base, in x and in y."""
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 class Observed(NamedTuple):
     """An observation, unpacked to float64.
 
@@ -73,8 +77,13 @@ class EnvInterface:
                 raise InvalidInputError(f"{name} must be a whole number in [{least}, 1000], got {value!r}.")
         if self.control_mode not in CONTROL_MODES:
             raise UnknownNameError("control_mode", self.control_mode, CONTROL_MODES)
-        if isinstance(self.dt, bool) or not isinstance(self.dt, int | float) or not 0 < self.dt < 1e3:
+        if not _is_number(self.dt) or not 0 < self.dt < 1e3:
             raise InvalidInputError(f"dt must be a number of seconds > 0, got {self.dt!r}.")
+        if not _is_number(self.safety_margin) or not 0 <= self.safety_margin < np.inf:
+            raise InvalidInputError(f"safety_margin must be a finite number >= 0, got {self.safety_margin!r}.")
+        # Whole numbers too become floats: kernels would be compiled anew for them.
+        object.__setattr__(self, "dt", float(self.dt))
+        object.__setattr__(self, "safety_margin", float(self.safety_margin))
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
@@ -101,13 +110,15 @@ class EnvInterface:
         p, m = self.num_preview, self.max_obstacles
         far = np.maximum(np.abs(box_low), np.abs(box_high))
         speed = np.full(2 * m, 2 * WORKSPACE * reach / self.dt)
+        # A disc in the workspace's corner that does not cover the base.
+        radius = np.full(m, np.sqrt(2) * WORKSPACE * reach)
         low = [
             arm.joint_limits[:, 0], -arm.joint_velocity_limits, np.tile(box_low, p),
             np.tile(-far, m), np.zeros(m), -speed, np.zeros(m),
         ]  # fmt: skip
         high = [
             arm.joint_limits[:, 1], arm.joint_velocity_limits, np.tile(box_high, p),
-            np.tile(far, m), np.full(m, WORKSPACE * reach), speed, np.ones(m),
+            np.tile(far, m), radius, speed, np.ones(m),
         ]  # fmt: skip
         # One float32 step outwards: rounding to float32 must not put a joint at its limit outside the space.
         lowest = np.nextafter(np.concatenate(low).astype(np.float32), np.float32(-np.inf))

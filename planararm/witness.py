@@ -37,14 +37,14 @@ def witness_path(rng: np.random.Generator, scene: Scene, num_steps: int, dt: flo
         dt: Control step [s].
 
     Raises:
-        InvalidInputError: ``num_steps`` below 1, or ``dt`` not positive.
+        InvalidInputError: ``num_steps`` is not a whole number >= 1, or ``dt`` not positive.
         InvalidSceneError: No free start was found in a scene.
     """
     from .kernels.launch import launch, writable
     from .kernels.sampling import draw_witnesses
 
-    if num_steps < 1:
-        raise InvalidInputError(f"num_steps must be at least 1, got {num_steps}.")
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int | np.integer) or num_steps < 1:
+        raise InvalidInputError(f"num_steps must be a whole number >= 1, got {num_steps!r}.")
     if not (np.isfinite(dt) and dt > 0):
         raise InvalidInputError(f"dt must be > 0, got {dt}.")
     arm, discs = scene.arm, scene.obstacles

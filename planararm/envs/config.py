@@ -79,7 +79,7 @@ def build_task(
         num_preview=num_preview,
         control_mode=control_mode,
         dt=dt,
-        safety_margin=DEFAULT_SAFETY_MARGIN if margin is None else float(margin),
+        safety_margin=DEFAULT_SAFETY_MARGIN if margin is None else margin,
     )
     if isinstance(num_steps, bool) or not isinstance(num_steps, int) or not 1 <= num_steps <= 100_000:
         raise InvalidInputError(f"num_steps must be a whole number in [1, 100000], got {num_steps!r}.")
