@@ -21,7 +21,8 @@ WORKSPACE = 2.0
 """Targets and discs of an environment lie within this many reaches of the base, in x and in y."""
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a keyword argument is a real number (True and False are none)."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
@@ -77,9 +78,9 @@ class EnvInterface:
                 raise InvalidInputError(f"{name} must be a whole number in [{least}, 1000], got {value!r}.")
         if self.control_mode not in CONTROL_MODES:
             raise UnknownNameError("control_mode", self.control_mode, CONTROL_MODES)
-        if not _is_number(self.dt) or not 0 < self.dt < 1e3:
+        if not is_number(self.dt) or not 0 < self.dt < 1e3:
             raise InvalidInputError(f"dt must be a number of seconds > 0, got {self.dt!r}.")
-        if not _is_number(self.safety_margin) or not 0 <= self.safety_margin < np.inf:
+        if not is_number(self.safety_margin) or not 0 <= self.safety_margin < np.inf:
             raise InvalidInputError(f"safety_margin must be a finite number >= 0, got {self.safety_margin!r}.")
         # Whole numbers too become floats: kernels would be compiled anew for them.
         object.__setattr__(self, "dt", float(self.dt))

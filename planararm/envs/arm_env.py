@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from ..arm import FloatArray, PlanarArm
 from ..dynamics import Dynamics, compute_reward
-from ..errors import InvalidInputError, UnknownNameError
+from ..errors import InvalidInputError
 from ..interface import EnvInterface
 from ..kernels import episode
 from ..scene import Scene
 from ..scene.generator import draw_key
+from .checks import check_render_mode, read_action
 from .config import build_task
 from .viewer import Viewer
 
@@ -43,16 +44,6 @@ class EpisodeState(NamedTuple):
     target_path: FloatArray
     steps: int
     time: float
-
-
-def check_render_mode(render_mode: str | None) -> None:
-    """Refuse a render mode that does not exist.
-
-    Raises:
-        UnknownNameError: No such mode.
-    """
-    if render_mode is not None and render_mode not in RENDER_MODES:
-        raise UnknownNameError("render_mode", render_mode, RENDER_MODES)
 
 
 class ArmEnv(gym.Env[dict[str, Any], Any]):
@@ -136,7 +127,7 @@ class ArmEnv(gym.Env[dict[str, Any], Any]):
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012  (Gymnasium's name)
 
     def __init__(self, task: str = "reach", *, render_mode: str | None = None, **arguments: Any) -> None:
-        check_render_mode(render_mode)
+        check_render_mode(render_mode, RENDER_MODES)
         self.render_mode = render_mode
         self.task = build_task(task, **arguments)
         self.observation_space: gym.spaces.Dict = self.interface.observation_space
@@ -185,8 +176,13 @@ class ArmEnv(gym.Env[dict[str, Any], Any]):
         Args:
             seed: Seeds ``np_random``.
             options: ``q``, ``target_position``, ``obstacles``; see :meth:`planararm.dynamics.Dynamics.prepare`.
+
+        Raises:
+            PlanarArmError: An option is wrong, or no free start was found; no episode runs then.
         """
         super().reset(seed=seed)
+        # Where it fails, no episode runs: the state may hold parts of the new one.
+        self._running = False
         given = self._dynamics.prepare(0, options)
         self._dynamics.reset(ONLY, np.array([draw_key(self.np_random)], dtype=np.uint64), given)
         if given & episode.GIVEN_GOALS and not self.task.track:
@@ -207,16 +203,11 @@ class ArmEnv(gym.Env[dict[str, Any], Any]):
             action: ``(n,)``, see the class.
 
         Raises:
-            InvalidInputError: Wrong shape, NaN or infinity; nothing has moved then.
+            InvalidInputError: No numbers, wrong shape, NaN or infinity; nothing has moved then. Or: no episode runs.
         """
         if not self._running:
             raise InvalidInputError("Call reset() before step().")
-        command = np.asarray(action, dtype=np.float32)
-        if command.shape != self._action.shape[1:]:
-            raise InvalidInputError(f"The action must have shape {self._action.shape[1:]}, got {command.shape}.")
-        self._action[0] = command
-        if not np.isfinite(command).all():
-            raise InvalidInputError(f"The action must be finite, got {command.tolist()}.")
+        self._action[0] = read_action("The action", action, self._action.shape[1:])
         dynamics = self._dynamics
         dynamics.step(self._action)
         if self.render_mode is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from ..arm import make_arm
 from ..dynamics import Task
 from ..errors import InvalidInputError, UnknownNameError
-from ..interface import EnvInterface
+from ..interface import EnvInterface, is_number
 from ..paths import make_path
 from ..scene import DEFAULT_SAFETY_MARGIN, Scene
 from ..scene.generator import make_dials, obstacle_range
@@ -83,6 +83,10 @@ def build_task(
     )
     if isinstance(num_steps, bool) or not isinstance(num_steps, int) or not 1 <= num_steps <= 100_000:
         raise InvalidInputError(f"num_steps must be a whole number in [1, 100000], got {num_steps!r}.")
+    if not is_number(success_tolerance) or not 0 < success_tolerance < np.inf:
+        raise InvalidInputError(f"success_tolerance must be a fraction of the reach > 0, got {success_tolerance!r}.")
+    if not isinstance(dials, Mapping | None):
+        raise InvalidInputError(f"dials must be a mapping of names to numbers, got {dials!r}.")
     horizon = num_steps if task == "track" else 0
     goals = None
     if path is not None:

@@ -16,7 +16,8 @@ from ..dynamics import Dynamics
 from ..errors import InvalidInputError
 from ..kernels import episode
 from ..scene.generator import draw_key
-from .arm_env import RENDER_FPS, RENDER_MODES, check_render_mode
+from .arm_env import RENDER_FPS
+from .checks import check_render_mode, read_action
 from .config import build_task
 from .viewer import Viewer
 
@@ -28,6 +29,7 @@ INFO_MASKS = tuple(
     )
 )  # fmt: skip
 
+RENDER_MODES = ("rgb_array",)
 Observation = dict[str, npt.NDArray[np.float32]]
 
 
@@ -69,7 +71,7 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
         steps = max_episode_steps
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or (steps < 1 and steps != -1):
             raise InvalidInputError(f"max_episode_steps must be a whole number >= 1, or -1 (no limit), got {steps!r}.")
-        check_render_mode(render_mode)
+        check_render_mode(render_mode, RENDER_MODES)
         self.num_envs, self.render_mode = int(num_envs), render_mode
         self.max_episode_steps = int(steps) if steps > 0 else np.iinfo(np.int64).max
         self.task = build_task(task, **arguments)
@@ -96,7 +98,8 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
             options: As in the single environment, for every element.
 
         Raises:
-            InvalidInputError: A list of another length than ``num_envs``.
+            InvalidInputError: A list of seeds of another length than ``num_envs``.
+            PlanarArmError: An option is wrong, or no free start was found; no episode runs then.
         """
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None:
@@ -107,8 +110,11 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
             for i, one in enumerate(seeds):
                 if one is not None:
                     self._generators[i] = seeding.np_random(int(one))[0]
+        # Where it fails, no episode runs: the state may hold parts of the new ones.
+        self._running = False
         given = 0
         if options or self._overridden:
+            self._overridden = True
             for i in range(self.num_envs):
                 given = self._dynamics.prepare(i, options)
         self._overridden = bool(options)
@@ -135,15 +141,11 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
             actions: ``(num_envs, n)``.
 
         Raises:
-            InvalidInputError: Wrong shape, NaN or infinity; nothing has moved then.
+            InvalidInputError: No numbers, wrong shape, NaN or infinity; nothing has moved then. Or: no episode runs.
         """
         if not self._running:
             raise InvalidInputError("Call reset() before step().")
-        actions = np.ascontiguousarray(actions, dtype=np.float32)
-        if actions.shape != self.action_space.shape:
-            raise InvalidInputError(f"The actions must have shape {self.action_space.shape}, got {actions.shape}.")
-        if not np.isfinite(actions).all():
-            raise InvalidInputError(f"The actions must be finite, got {actions[~np.isfinite(actions)][0]} among them.")
+        actions = read_action("The actions", actions, (self.num_envs, self.arm.num_joints))
         dynamics = self._dynamics
         if self._any_done:
             finished = np.flatnonzero(self._done)

@@ -1,224 +1,28 @@
-"""Reset, transition, reward and termination over a batch; the single and the vector environment share it."""
+"""A batch of episodes: their state, and the compiled reset and step over it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .arm import FloatArray
-from .collision import clearance
-from .errors import InvalidInputError, InvalidSceneError, UnknownNameError
-from .interface import WORKSPACE, EnvInterface
-from .inverse import reachability
-from .kernels import episode, transition
-from .kernels.launch import launch, writable
-from .obstacles import Obstacles
-from .scene import Scene
-from .scene.generator import Dials
-from .validate import broadcast_batch, finite_array
+from ..collision import clearance
+from ..errors import InvalidInputError, InvalidSceneError, UnknownNameError
+from ..inverse import reachability
+from ..kernels import episode
+from ..kernels.launch import launch, writable
+from ..obstacles import Obstacles
+from ..scene import Scene
+from ..validate import finite_array
+from .advance import on_collision_code
+from .task import Task, check_in_workspace, check_observable
 
-ON_COLLISION = {"stop": transition.STOP, "terminate": transition.TERMINATE, "ignore": transition.IGNORE}
-REWARDS = ("dense", "sparse")
 RESET_OPTIONS = ("q", "target_position", "obstacles")
 REACHABLE, UNKNOWN = 1, -1
 HEAD_START = 128
 """Environments that one thread steps while another wakes up."""
-
-
-class Transition(NamedTuple):
-    """What one control step did.
-
-    Attributes:
-        q: ``(*batch, n)`` where the arm ended [rad].
-        velocity: ``(*batch, n)`` mean joint velocity of the step [rad/s].
-        collision: ``(*batch,)`` bool: the command would have met a disc, or a disc met the arm.
-        clearance: ``(*batch,)`` signed distance where it ended [m]; inf without discs.
-        fraction: ``(*batch,)`` executed part of the command, after its scaling to the velocity limits.
-    """
-
-    q: FloatArray
-    velocity: FloatArray
-    collision: npt.NDArray[np.bool_]
-    clearance: FloatArray
-    fraction: FloatArray
-
-
-def on_collision_code(on_collision: str) -> int:
-    """The kernels' number of a contact rule.
-
-    Raises:
-        UnknownNameError: No such rule.
-    """
-    if on_collision not in ON_COLLISION:
-        raise UnknownNameError("on_collision", on_collision, ON_COLLISION)
-    return ON_COLLISION[on_collision]
-
-
-def advance(
-    q: Any,
-    q_command: Any,
-    scene: Scene,
-    *,
-    dt: float = 0.05,
-    time: float = 0.0,
-    on_collision: str = "stop",
-) -> Transition:
-    """One control step, as the environments take it.
-
-    The command is clipped to the joint limits; the step is scaled by one factor for all joints to the velocity
-    limits, so that what is executed is a prefix of the straight motion to the command; the motion is certified as a
-    whole (:mod:`planararm.kernels.certificate`) and, on contact, stops just before it.
-
-    Args:
-        q: ``(*batch, n)`` present configuration [rad].
-        q_command: ``(*batch, n)`` commanded configuration [rad].
-        scene: The scene, with batch axes or without.
-        dt: Control step [s].
-        time: Moment of the step's start, for shuttling discs [s].
-        on_collision: ``"stop"`` or ``"terminate"``: stop just before contact; ``"ignore"``: pass through.
-
-    Raises:
-        InvalidInputError: Wrong shapes, NaN, or a ``dt`` that is not positive.
-        UnknownNameError: No such contact rule.
-    """
-    arm, discs = scene.arm, scene.obstacles
-    n, m = arm.num_joints, discs.num_obstacles
-    code = on_collision_code(on_collision)
-    q, q_command = finite_array("q", q, (n,)), finite_array("q_command", q_command, (n,))
-    if not (np.isfinite(dt) and dt > 0):
-        raise InvalidInputError(f"dt must be > 0, got {dt!r}.")
-    batch = broadcast_batch(q=q.shape[:-1], q_command=q_command.shape[:-1], scene=scene.batch_shape)
-    count = math.prod(batch)
-
-    def rows(values: Any, *trailing: int) -> Any:
-        return np.array(np.broadcast_to(values, (*batch, *trailing))).reshape(count, *trailing)
-
-    now = discs.positions(time)
-    drift = rows(discs.positions(time + dt) - now, m, 2)
-    end = rows(q, n)
-    fraction, collided, clear = np.empty(count), np.empty(count, dtype=bool), np.empty(count)
-    none_skipped = np.zeros(count, dtype=bool)
-    scratch = (np.empty((3, m, count)), np.empty((n, m, count)))
-    launch(
-        transition.advance_batch, count, none_skipped, end, rows(q_command, n), *writable(arm.joint_limits),
-        arm.joint_velocity_limits * dt, *writable(arm.link_lengths, arm.base), arm.link_radius, rows(now, m, 2), drift,
-        rows(discs.radii, m), rows(True if discs.mask is None else discs.mask, m), code, np.empty((count, n + 1, 2)),
-        np.full(count, m), drift.any(axis=(1, 2)), *scratch, fraction, collided, clear,
-    )  # fmt: skip
-    end = end.reshape(*batch, n)
-    return Transition(end, (end - q) / dt, collided.reshape(batch), clear.reshape(batch), fraction.reshape(batch))
-
-
-def compute_reward(achieved_goal: Any, desired_goal: Any, reward: str, success_tolerance: float) -> Any:
-    """The reward as a pure function of the two goals: ``-|a - d|`` (dense), or -1 / 0 (sparse).
-
-    Args:
-        achieved_goal: ``(*batch, 2)`` float32 [m].
-        desired_goal: ``(*batch, 2)`` float32 [m].
-        reward: ``"dense"`` or ``"sparse"``.
-        success_tolerance: [m].
-
-    Returns:
-        ``(*batch,)`` float64.
-    """
-    gap = np.asarray(achieved_goal, np.float64) - np.asarray(desired_goal, np.float64)
-    distance = np.sqrt(gap[..., 0] * gap[..., 0] + gap[..., 1] * gap[..., 1])
-    if reward == "dense":
-        return -distance
-    return np.where(distance <= success_tolerance, 0.0, -1.0)
-
-
-def check_in_workspace(name: str, points: Any, interface: EnvInterface) -> None:
-    """Refuse points that the observation space does not hold.
-
-    Raises:
-        InvalidInputError: A point is farther than two reaches from the base, in x or y.
-    """
-    offset = np.abs(np.asarray(points) - interface.arm.base)
-    limit = WORKSPACE * interface.arm.reach
-    if offset.size and offset.max() > limit:
-        raise InvalidInputError(
-            f"{name} must lie within {limit} m of the base in x and y (what observations hold), got {points!r}."
-        )
-
-
-def check_observable(scene: Scene, interface: EnvInterface) -> None:
-    """Refuse discs that do not fit into the observation.
-
-    Raises:
-        InvalidSceneError: A batch of scenes, or more discs than slots.
-        InvalidInputError: A disc centre outside the observed workspace.
-    """
-    discs = scene.obstacles
-    if scene.batch_shape:
-        raise InvalidSceneError(f"An environment needs one unbatched scene, got batch shape {scene.batch_shape}.")
-    if discs.num_obstacles > interface.max_obstacles:
-        raise InvalidSceneError(
-            f"{discs.num_obstacles} discs do not fit into max_obstacles={interface.max_obstacles} slots."
-        )
-    check_in_workspace("Disc centers", discs.centers, interface)
-    if discs.shuttle is not None:
-        check_in_workspace("Shuttle ends", discs.centers + discs.shuttle[..., :2], interface)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the environments do: everything that stays the same from episode to episode.
-
-    Args:
-        interface: Layout of observations, meaning of actions.
-        track: False: reach one target; True: follow a path.
-        scene: A fixed scene; None: a random one each episode.
-        num_obstacles: Fewest and most discs of a random scene.
-        dials: Difficulty of a random scene.
-        path: ``(T + 1, 2)`` fixed target path [m]; None: a witness path (track) or a random target (reach).
-        horizon: Length T of the path, in control steps; 0 for reach.
-        reward: ``"dense"`` or ``"sparse"``.
-        success_tolerance: [m].
-        on_collision: ``"stop"``, ``"terminate"`` or ``"ignore"``.
-
-    Raises:
-        UnknownNameError: No such reward or contact rule.
-        InvalidSceneError: More discs than slots, or discs outside the observed workspace.
-        InvalidInputError: A tolerance that is not positive.
-    """
-
-    interface: EnvInterface
-    track: bool = False
-    scene: Scene | None = None
-    num_obstacles: tuple[int, int] = (3, 3)
-    dials: Dials = field(default_factory=Dials)
-    path: FloatArray | None = None
-    horizon: int = 0
-    reward: str = "dense"
-    success_tolerance: float = 0.01
-    on_collision: str = "stop"
-
-    def __post_init__(self) -> None:
-        on_collision_code(self.on_collision)
-        if self.reward not in REWARDS:
-            raise UnknownNameError("reward", self.reward, REWARDS)
-        if not (np.isfinite(self.success_tolerance) and self.success_tolerance > 0):
-            raise InvalidInputError(f"success_tolerance must be > 0, got {self.success_tolerance}.")
-        slots = self.interface.max_obstacles
-        if self.scene is not None:
-            check_observable(self.scene, self.interface)
-        elif self.num_obstacles[1] > slots:
-            raise InvalidSceneError(
-                f"num_obstacles={self.num_obstacles[1]} does not fit into max_obstacles={slots}; raise max_obstacles."
-            )
-        if self.path is not None:
-            check_in_workspace("path", self.path, self.interface)
-
-    @property
-    def safety_margin(self) -> float:
-        """Margin that starts, targets and constraint values keep [m]."""
-        return self.interface.safety_margin
 
 
 class State:
@@ -280,7 +84,7 @@ class Dynamics:
         n = task.interface.arm.num_joints
         self.observation = np.zeros((count, task.interface.observation_size), dtype=np.float32)
         self.achieved_goal, self.desired_goal = (np.zeros((count, 2), dtype=np.float32) for _ in range(2))
-        self.reward, self.measures, self.clearance = np.zeros(count), np.zeros((3, count)), np.zeros(count)
+        self.reward, self.clearance, self.measures = np.zeros(count), np.zeros(count), np.zeros((3, count))
         self.success, self.collided, self.terminated = (np.zeros(count, dtype=bool) for _ in range(3))
         self.constraints = np.zeros((count, 1 + 2 * n))
         self.reachable = np.full(count, UNKNOWN, dtype=np.int8)
@@ -300,7 +104,8 @@ class Dynamics:
             state.extent,
         )  # fmt: skip
         motion = (
-            state.q, state.joint_velocity, state.joint_positions, state.goals, state.steps, state.discs, state.distances,
+            state.q, state.joint_velocity, state.joint_positions, state.goals, state.steps, state.discs,
+            state.distances,
         )  # fmt: skip
         outcome = (
             self.observation, self.achieved_goal, self.desired_goal, self.reward, self.measures, self.success,
