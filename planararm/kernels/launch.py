@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import os
+import pathlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +31,9 @@ array that it hands to a function or takes a row of, which costs more than the a
 """
 
 NOTICE_AFTER = 1.0
+STAMP = "planararm-kernels"
 _ready: set[int] = set()
+_checked: set[str] = set()
 _workers: tuple[int, list[_Worker]] = (0, [])
 _busy = threading.Lock()
 
@@ -112,6 +116,48 @@ def _crew(size: int) -> list[_Worker]:
     return _workers[1][:size]
 
 
+def _fingerprint() -> str:
+    """Of the source of all kernels together."""
+    sources = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+def drop_stale_cache(folder: str | os.PathLike[str]) -> bool:
+    """Empty the folder of compiled kernels if any kernel's source has changed since they were compiled.
+
+    Numba looks only at the file of the outermost function: it would go on running the old code of a function which
+    that one calls in another file.
+
+    Args:
+        folder: Where Numba keeps what it compiled from this package; nothing else is in it.
+
+    Returns:
+        Whether there was something to drop.
+    """
+    folder = pathlib.Path(folder)
+    stamp, now = folder / STAMP, _fingerprint()
+    # A folder that cannot be written is none that Numba would have written to.
+    with contextlib.suppress(OSError):
+        if stamp.exists() and stamp.read_text() == now:
+            return False
+        folder.mkdir(parents=True, exist_ok=True)
+        for compiled in [*folder.glob("*.nbi"), *folder.glob("*.nbc")]:
+            compiled.unlink(missing_ok=True)
+        fresh = folder / f"{STAMP}.{os.getpid()}"
+        fresh.write_text(now)
+        fresh.replace(stamp)
+        return True
+    return False
+
+
+def _prepare(kernel: Callable[..., None]) -> None:
+    """Before a kernel's first call: see that its cache is not stale."""
+    folder = getattr(getattr(kernel, "stats", None), "cache_path", None)
+    if folder is not None and folder not in _checked:
+        drop_stale_cache(folder)
+        _checked.add(folder)
+
+
 def launch(
     kernel: Callable[..., None], count: int, *args: Any, grain: int = 256, head_start: int = 0
 ) -> None:
@@ -126,6 +172,7 @@ def launch(
     """
     key = id(kernel)
     if key not in _ready:
+        _prepare(kernel)
         with _compiling():
             kernel(0, 0, *args)
         _ready.add(key)
