@@ -73,9 +73,7 @@ def _checked(frames: Iterable[Any]) -> Iterator[Frame]:
             )
         first = first or array.shape
         if array.shape != first:
-            raise InvalidInputError(
-                f"Frame {i} has shape {array.shape}, the first {first}: all must have one size."
-            )
+            raise InvalidInputError(f"Frame {i} has shape {array.shape}, the first {first}: all must have one size.")
         yield np.ascontiguousarray(array)
     if first is None:
         raise InvalidInputError("There is no frame to write.")
