@@ -564,6 +564,16 @@ class TestWrappers:
         env.close()
         env.close()
 
+    def test_window(self, monkeypatch):
+        monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+        env = gym.make("planararm/Track-v0", render_mode="human")
+        env.reset(seed=0)
+        for action in actions(env, 3):
+            env.step(action)
+        assert env.render() is None
+        env.close()
+        env.close()
+
     def test_rendering_without_a_mode_warns(self):
         env = gym.make("planararm/Reach-v0").unwrapped
         env.reset(seed=0)

@@ -185,3 +185,8 @@ class TestActions:
 def test_bad_interface(options, error, message):
     with pytest.raises(error, match=message):
         EnvInterface(make_arm("unit3"), **options)
+
+
+def test_whole_numbers_become_floats():
+    interface = EnvInterface(make_arm("unit3"), dt=1, safety_margin=np.int64(0))
+    assert type(interface.dt) is type(interface.safety_margin) is float
