@@ -28,6 +28,18 @@ def finite_array(name: str, values: Any, trailing: tuple[int, ...] = ()) -> npt.
     return array
 
 
+def exact_array(name: str, values: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """``values`` as finite float64 of exactly this shape.
+
+    Raises:
+        InvalidInputError: Not numbers, another shape, or NaN or infinity among them.
+    """
+    array = finite_array(name, values, shape)
+    if array.shape != shape:
+        raise InvalidInputError(f"{name} must have shape {shape}, got {array.shape}.")
+    return array
+
+
 def broadcast_batch(**shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common batch shape of named arguments.
 

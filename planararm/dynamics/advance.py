@@ -42,7 +42,7 @@ def on_collision_code(on_collision: str) -> int:
     Raises:
         UnknownNameError: No such rule.
     """
-    if on_collision not in ON_COLLISION:
+    if not isinstance(on_collision, str) or on_collision not in ON_COLLISION:
         raise UnknownNameError("on_collision", on_collision, ON_COLLISION)
     return ON_COLLISION[on_collision]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,29 @@ from ..kernels import episode
 from ..kernels.launch import launch, writable
 from ..obstacles import Obstacles
 from ..scene import Scene
-from ..validate import finite_array
+from ..validate import exact_array
 from .advance import on_collision_code
 from .task import Task, check_in_workspace, check_observable
 
 RESET_OPTIONS = ("q", "target_position", "obstacles")
 REACHABLE, UNKNOWN = 1, -1
+LEAST_CLEARANCE = 1e-9
+"""Of a start that is given [m]: nearer, rounding decides what touches."""
+
 HEAD_START = 128
 """Environments that one thread steps while another wakes up."""
+
+
+def _read_obstacles(discs: Any) -> Obstacles:
+    if isinstance(discs, Obstacles):
+        return discs
+    known = [field.name for field in fields(Obstacles)]
+    if not isinstance(discs, Mapping) or not {"centers", "radii"} <= set(discs):
+        raise InvalidSceneError(f"obstacles must be Obstacles, or a mapping with centers and radii, got {discs!r}.")
+    for name in discs:
+        if name not in known:
+            raise UnknownNameError("obstacle argument", name, known)
+    return Obstacles(**discs)
 
 
 class State:
@@ -138,35 +154,38 @@ class Dynamics:
             InvalidSceneError: Discs that do not fit, or a start in collision.
         """
         options = {} if options is None else options
+        if not isinstance(options, Mapping):
+            raise InvalidInputError(f"reset options must be a mapping of {', '.join(RESET_OPTIONS)}, got {options!r}.")
         for name in options:
             if name not in RESET_OPTIONS:
                 raise UnknownNameError("reset option", name, RESET_OPTIONS)
         task, state, arm, given = self.task, self.state, self.task.interface.arm, 0
         discs = options.get("obstacles")
         if discs is not None:
-            discs = discs if isinstance(discs, Obstacles) else Obstacles(**discs)
+            discs = _read_obstacles(discs)
             check_observable(Scene(arm, discs, task.safety_margin), task.interface)
             state.set_obstacles(i, discs)
             given |= episode.GIVEN_OBSTACLES
         elif task.scene is not None:
             state.set_obstacles(i, task.scene.obstacles)
         if options.get("target_position") is not None:
-            target = finite_array("target_position", options["target_position"], (2,))
+            target = exact_array("target_position", options["target_position"], (2,))
             check_in_workspace("target_position", target, task.interface)
             state.goals[i] = target
             given |= episode.GIVEN_GOALS
         elif task.path is not None:
             state.goals[i] = task.path
         if options.get("q") is not None:
-            q = finite_array("q", options["q"], (arm.num_joints,))
+            q = exact_array("q", options["q"], (arm.num_joints,))
             if arm.limit_violation(q) > 0:
                 raise InvalidInputError(
                     f"The start q={q.tolist()} is outside the joint limits {arm.joint_limits.tolist()}."
                 )
             known = discs if discs is not None else (None if task.scene is None else task.scene.obstacles)
-            if known is not None and clearance(q, arm, known) <= 0:
+            if known is not None and clearance(q, arm, known) < LEAST_CLEARANCE:
                 raise InvalidSceneError(
-                    f"The start q={q.tolist()} is in collision: clearance {float(clearance(q, arm, known)):.6g} m."
+                    f"The start q={q.tolist()} is in collision: its clearance {float(clearance(q, arm, known)):.6g} m "
+                    f"must be at least {LEAST_CLEARANCE} m."
                 )
             state.q[i] = q
             given |= episode.GIVEN_Q

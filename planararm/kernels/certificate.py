@@ -258,10 +258,11 @@ def certify_motions(
             i = first + r
             status[i], fraction[i], contact_time[i] = FREE, free[r], np.nan
             if free[r] < 1.0:
-                probe = min(1.0, free[r] + tolerance)
                 status[i] = UNDECIDED
-                if _in_contact(
-                    r, i, probe, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins, count,
-                    joints,
-                ):
-                    status[i], contact_time[i] = CONTACT, probe
+                # At the very moment, too: a start in contact may leave the disc within the tolerance.
+                for probe in (free[r], min(1.0, free[r] + tolerance)):
+                    if status[i] == UNDECIDED and _in_contact(
+                        r, i, probe, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins,
+                        count, joints,
+                    ):
+                        status[i], contact_time[i] = CONTACT, probe

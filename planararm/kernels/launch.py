@@ -41,7 +41,7 @@ _busy = threading.Lock()
 def num_threads() -> int:
     """Threads that a large batch is spread over: ``PLANARARM_NUM_THREADS``, else the CPUs this process may use."""
     chosen = os.environ.get("PLANARARM_NUM_THREADS", "")
-    if chosen.isdigit() and int(chosen) > 0:
+    if chosen.isdecimal() and int(chosen) > 0:
         return int(chosen)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

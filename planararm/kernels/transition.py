@@ -19,6 +19,9 @@ STOP, TERMINATE, IGNORE = 0, 1, 2
 CONTACT_MARGIN = 1e-6
 """An arm that is stopped stands at least this far from the disc [m], or half as far as it already stood."""
 
+NEAREST_STAND = 1e-8
+"""An arm that stands nearer than this to a disc moves only if the whole step is free [m]."""
+
 CONTACT_RESOLUTION = 1e-5
 """An arm is stopped where it could go on for less than this part of the step."""
 
@@ -194,6 +197,10 @@ def move(
             done = free[r]
             if done < 1.0:
                 collided[i] = True
+                for p in range(count[r]):
+                    # Ever smaller steps towards a disc must not end where rounding glues the arm to it.
+                    if margins[r, p] < 0.5 * NEAREST_STAND:
+                        done = 0.0
                 if on_collision == IGNORE:
                     done = 1.0
             fraction[i] = done

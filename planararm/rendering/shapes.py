@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..collision import signed_distance
 from ..errors import InvalidInputError
 from ..scene.core import Scene
-from ..validate import finite_array
+from ..validate import exact_array, finite_array
 from .palette import PALETTE, RGB, clearance_color, mix
 
 FloatArray = npt.NDArray[np.float64]
@@ -185,7 +185,7 @@ class Snapshot:
             )
         n = self.scene.arm.num_joints
         checked = {
-            "q": _exactly("q", self.q, (n,)),
+            "q": exact_array("q", self.q, (n,)),
             "target_position": _optional("target_position", self.target_position, (2,)),
             "path": _rows("path", self.path, 2),
             "trail": _rows("trail", self.trail, 2),
@@ -202,7 +202,7 @@ class Snapshot:
             discs = self.scene.obstacles.frozen_at(self.time)
             if discs.num_obstacles == 0:
                 return np.full(n, np.inf)
-            q = _exactly("q", self.q, (n,))
+            q = exact_array("q", self.q, (n,))
             return np.asarray(signed_distance(q, self.scene.arm, discs)).min(axis=-1)
         values = np.asarray(self.clearance, dtype=np.float64)
         if values.shape not in ((), (n,)) or np.isnan(values).any():
@@ -210,15 +210,8 @@ class Snapshot:
         return np.array(np.broadcast_to(values, (n,)))
 
 
-def _exactly(name: str, values: Any, shape: tuple[int, ...]) -> FloatArray:
-    array = finite_array(name, values, shape)
-    if array.shape != shape:
-        raise InvalidInputError(f"{name} must have shape {shape}, got {array.shape}.")
-    return array
-
-
 def _optional(name: str, values: Any, shape: tuple[int, ...]) -> FloatArray | None:
-    return None if values is None else _exactly(name, values, shape)
+    return None if values is None else exact_array(name, values, shape)
 
 
 def _rows(name: str, values: Any, width: int) -> FloatArray:
