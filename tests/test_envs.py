@@ -393,7 +393,7 @@ class TestOptions:
             (
                 {"q": [0.0, 0.0, 0.0], "obstacles": {"centers": [[2.0, 0.0]], "radii": [0.1]}},
                 InvalidSceneError,
-                r"The start q=\[0.0, 0.0, 0.0\] is in collision: clearance -0\.13 m",
+                r"The start q=\[0.0, 0.0, 0.0\] is in collision: its clearance -0\.13 m",
             ),
         ],
     )
