@@ -100,10 +100,7 @@ class PlayModel:
         self.message, self.alert, self._message_steps = message, alert, round(MESSAGE_SECONDS / self.dt)
 
     def set_target(self, position: Any) -> None:
-        """Put the target somewhere, reachable or not.
-
-        Args:
-            position: ``(2,)`` [m].
+        """Put the target at a point ``(2,)`` [m], reachable or not.
 
         Raises:
             InvalidInputError: Not two finite numbers.
@@ -193,7 +190,10 @@ class PlayModel:
         self.records.solve_seconds.clear()
         problem = self.solvers.prepare(self.policy_name)
         if problem is not None:
-            self.tell(f"{self.policy_name}: {problem}", alert=True)
+            self._tell_problem(problem)
+
+    def _tell_problem(self, problem: str) -> None:
+        self.tell(problem if self.policy_name in problem else f"{self.policy_name}: {problem}", alert=True)
 
     def next_scene(self, by: int = 1) -> None:
         """Go to the next scene, or by -1 to the previous one; one that cannot be played is passed over."""
@@ -236,10 +236,10 @@ class PlayModel:
         if answer.problem is None:
             self.records.solve_seconds.append(answer.seconds)
         else:
-            self.tell(f"{self.policy_name}: {answer.problem}", alert=True)
+            self._tell_problem(answer.problem)
         moved = advance(self.q, self.q if answer.q is None else answer.q, scene, dt=self.dt)
         self.q, self.clearance, self.contact = moved.q, float(moved.clearance), bool(moved.collision)
-        if self.contact and self.clearance <= 0:
+        if self.clearance <= 0:
             self.tell("A moving disc has run into the arm.", alert=True)
         if not scene.obstacles.is_static:
             self.scene = Scene(arm, scene.obstacles.after(self.dt), scene.safety_margin)

@@ -16,6 +16,9 @@ from . import edits
 
 RANDOM_DISCS = 5
 START_CANDIDATES, START_ROUNDS = 256, 20
+ARC = 2.1
+"""Angle by which an arm of many joints bends altogether where it begins, if there is room [rad]."""
+
 START_ROOM = 0.05
 """Clearance that is enough for a start, as a fraction of the reach."""
 
@@ -82,8 +85,8 @@ def free_start(scene: Scene) -> FloatArray:
     """
     rng = np.random.default_rng(0)
     arm, limits = scene.arm, scene.arm.joint_limits
-    # Small angles first: arms that start curled up are hard to read.
-    middle = arm.clip(np.array([0.6, *([0.4] * (arm.num_joints - 1))]))
+    # Near an open arc first: a curled arm is hard to read, a stretched one at the edge of what it can do.
+    middle = arm.clip(np.array([0.3, *([ARC / arm.num_joints] * (arm.num_joints - 1))]))
     for spread in np.linspace(0.1, 1.0, START_ROUNDS):
         drawn = rng.uniform(limits[:, 0], limits[:, 1], (START_CANDIDATES, arm.num_joints))
         q = arm.clip(middle + spread * (drawn - middle))

@@ -13,7 +13,6 @@ from ..policies import IKPolicy, Reason, available_policies, make_policy
 from ..policies.protocol import check_solution
 from ..scene import Scene
 
-
 SAYS = {
     Reason.SOLVED: "solved",
     Reason.OUT_OF_REACH: "out of reach",

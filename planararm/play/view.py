@@ -18,7 +18,7 @@ from .records import HISTORY_SECONDS
 PADDING = 18.0
 TEXT, SMALL, HEADING = 20.0, 17.0, 26.0
 ROW = 22.0
-CHARACTER = 0.40
+CHARACTER = 0.34
 """Mean width of a character, as a part of the text's height."""
 
 MAX_ROWS = 9
