@@ -39,6 +39,10 @@ def not_a_number(target_position, q, scene):
     return q * np.nan
 
 
+def quitting(target_position, q, scene):
+    sys.exit("enough")
+
+
 def in_place(target_position, q, scene):
     target_position += 5.0
     q += 5.0
@@ -327,6 +331,7 @@ def test_switching_policies():
     ("policy", "message"),
     [
         (raising, "raising raised RuntimeError: the weights are gone"),
+        (quitting, "quitting: SystemExit: enough"),
         (not_a_number, "not_a_number must return finite joint angles"),
     ],
 )
@@ -603,7 +608,7 @@ def test_the_panel_tells_everything():
     steps(model, 1)
     shapes = overlay(model, layout)
     shown = texts(shapes)
-    for text in ("single", "3 joints, 1 discs", "closed-form", "solved", *available_policies()):
+    for text in ("single", "joints: 3    discs: 1", "closed-form", "solved", *available_policies()):
         assert text in shown
     assert any(text.startswith(f"{model.tracking_error:.3f} m") for text in shown)
     assert f"{model.clearance:.3f} m" in shown

@@ -77,14 +77,14 @@ class Solvers:
         if name not in self._made:
             try:
                 self._made[name] = make_policy(name)
-            except Exception as error:  # noqa: BLE001 - whatever a policy raises is shown in the window
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a policy raises is shown in the window
                 self._made[name] = _told(error)
         policy = self._made[name]
         if isinstance(policy, str):
             return policy
         try:
             policy.reset()
-        except Exception as error:  # noqa: BLE001 - whatever a policy raises is shown in the window
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a policy raises is shown in the window
             return _told(error)
         return None
 
@@ -111,11 +111,11 @@ class Solvers:
             seconds = time.perf_counter() - start
             check_solution(solution, q.shape, name)
             return Answer(np.array(solution.q, dtype=np.float64), Reason(int(solution.reason)), seconds)
-        except Exception as error:  # noqa: BLE001 - whatever a policy raises is shown in the window
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a policy raises is shown in the window
             return Answer(None, None, time.perf_counter() - start, _told(error))
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, PlanarArmError) else f"{type(error).__name__}: {text}"
 

@@ -89,7 +89,7 @@ def _panel(model: PlayModel, layout: Layout) -> list[Shape]:
         Polyline(np.array([[edge, 0.0], [edge, height]]), 1.0, PALETTE["panel_edge"], "panel_edge"),
         Label(model.scene_name, (left, top), HEADING, PALETTE["text"], "scene"),
         Label(
-            f"{model.scene.arm.num_joints} joints, {model.scene.obstacles.num_obstacles} discs",
+            f"joints: {model.scene.arm.num_joints}    discs: {model.scene.obstacles.num_obstacles}",
             (left, top - 27), SMALL, PALETTE["text_muted"], "scene_about",
         ),
     ]  # fmt: skip
