@@ -27,9 +27,7 @@ def mjcf(arm: PlanarArm, obstacles: Obstacles) -> str:
     tip = f'<site name="tip" pos="{lengths[-1]!r} 0 0"/>' + "</body>" * arm.num_joints
     discs = "".join(
         f'<geom name="disc{j}" type="sphere" pos="{x!r} {y!r} 0" size="{radius!r}"/>'
-        for j, ((x, y), radius) in enumerate(
-            zip(obstacles.centers.tolist(), obstacles.radii.tolist(), strict=True)
-        )
+        for j, ((x, y), radius) in enumerate(zip(obstacles.centers.tolist(), obstacles.radii.tolist(), strict=True))
     )
     return f"<mujoco><worldbody>{links}{tip}{discs}</worldbody></mujoco>"
 

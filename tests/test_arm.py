@@ -44,9 +44,7 @@ def test_presets_survive_dictionaries_json_copies_and_pickle(name):
 
 
 def test_duka_has_the_ranges_of_the_paper():
-    np.testing.assert_array_equal(
-        make_arm("duka").joint_limits, np.pi * np.array([[0, 1], [-1, 0], [-0.5, 0.5]])
-    )
+    np.testing.assert_array_equal(make_arm("duka").joint_limits, np.pi * np.array([[0, 1], [-1, 0], [-0.5, 0.5]]))
 
 
 def test_arms_are_frozen_and_differ_from_other_things():
@@ -98,13 +96,9 @@ def test_what_is_no_arm_is_refused(arguments, message):
 
 
 def test_make_arm_names_what_it_knows():
-    with pytest.raises(
-        UnknownNameError, match=r"Unknown arm 'unit33'. Did you mean 'unit3'\? Known: duka, snake10"
-    ):
+    with pytest.raises(UnknownNameError, match=r"Unknown arm 'unit33'. Did you mean 'unit3'\? Known: duka, snake10"):
         make_arm("unit33")
-    with pytest.raises(
-        UnknownNameError, match=r"Unknown arm argument 'link_length'. Did you mean 'link_lengths'\?"
-    ):
+    with pytest.raises(UnknownNameError, match=r"Unknown arm argument 'link_length'. Did you mean 'link_lengths'\?"):
         make_arm({"link_length": [1.0]})
     with pytest.raises(InvalidArmError, match=r"An arm needs link_lengths, e\.g\. \{'link_lengths'"):
         make_arm({"base": [0.0, 0.0]})

@@ -13,9 +13,7 @@ from planararm.obstacles import Obstacles
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def random_case(
-    seed: int, batch: tuple[int, ...] = (), discs: int = 4
-) -> tuple[np.ndarray, PlanarArm, Obstacles]:
+def random_case(seed: int, batch: tuple[int, ...] = (), discs: int = 4) -> tuple[np.ndarray, PlanarArm, Obstacles]:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(2, 7))
     arm = PlanarArm(rng.uniform(0.3, 1.0, n), base=rng.uniform(-1, 1, 2), link_radius=rng.uniform(0.0, 0.1))
@@ -89,9 +87,7 @@ def test_gradients_are_the_derivatives_of_the_distances(seed):
 def test_torch_autograd_gives_the_same_gradients(seed):
     q, arm, obstacles = random_case(seed)
     tensor = torch.tensor(q)
-    by_autograd = torch.autograd.functional.jacobian(
-        lambda x: collision.signed_distance(x, arm, obstacles), tensor
-    )
+    by_autograd = torch.autograd.functional.jacobian(lambda x: collision.signed_distance(x, arm, obstacles), tensor)
     distance, gradient = collision.signed_distance_gradient(q, arm, obstacles)
     smooth = distance + obstacles.radii + arm.link_radius > 1e-6
     np.testing.assert_allclose(by_autograd.numpy()[smooth], gradient[smooth], atol=1e-10)
@@ -131,9 +127,7 @@ def test_witness_points_lie_on_both_surfaces_at_the_signed_distance(seed):
     distance = collision.signed_distance(q, arm, obstacles)
     np.testing.assert_allclose(np.hypot(*(on_link - on_disc).T).T, np.abs(distance), atol=1e-12)
     from_center = on_disc - obstacles.centers
-    np.testing.assert_allclose(
-        np.hypot(*from_center.T).T, np.broadcast_to(obstacles.radii, distance.shape), atol=1e-12
-    )
+    np.testing.assert_allclose(np.hypot(*from_center.T).T, np.broadcast_to(obstacles.radii, distance.shape), atol=1e-12)
     positions = arm.forward_kinematics(q)
     for k in range(arm.num_joints):
         axis = positions[k] + np.linspace(0, 1, 4001)[:, None] * (positions[k + 1] - positions[k])
@@ -153,9 +147,7 @@ def test_self_clearance_agrees_with_sampled_links(seed):
     positions = arm.forward_kinematics(q)
     points = positions[:-1] + np.linspace(0, 1, 201)[:, None, None] * (positions[1:] - positions[:-1])
     pairs = [(i, j) for i in range(arm.num_joints) for j in range(i + 2, arm.num_joints)]
-    brute = min(
-        np.hypot(*(points[:, i][:, None] - points[:, j][None]).transpose(2, 0, 1)).min() for i, j in pairs
-    )
+    brute = min(np.hypot(*(points[:, i][:, None] - points[:, j][None]).transpose(2, 0, 1)).min() for i, j in pairs)
     brute -= 2 * arm.link_radius
     assert brute - 0.01 <= got <= brute + 1e-12
 

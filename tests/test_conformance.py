@@ -24,9 +24,7 @@ from planararm.scene import Scene
 from planararm.scene.generator import sample_scene, sample_scenes
 
 ARMS = ["unit2", "unit3", "duka", "unit5", "snake10"]
-PAIRS = [
-    (p, a) for p in available_policies() for a in ARMS if make_policy(p).supports(example_scene(a)) is None
-]
+PAIRS = [(p, a) for p in available_policies() for a in ARMS if make_policy(p).supports(example_scene(a)) is None]
 
 
 @pytest.mark.parametrize(("policy", "arm"), PAIRS)
@@ -50,9 +48,7 @@ def test_in_other_scenes(policy):
         check_policy(policy, scene, seed=1).raise_if_failed()
 
 
-@pytest.mark.parametrize(
-    "policy", ["damped-least-squares", "cyclic-coordinate-descent", "jacobian-transpose"]
-)
+@pytest.mark.parametrize("policy", ["damped-least-squares", "cyclic-coordinate-descent", "jacobian-transpose"])
 def test_with_restarts(policy):
     check_policy(make_policy(policy, num_restarts=2, max_iterations=50)).raise_if_failed()
 
@@ -307,10 +303,7 @@ def test_one_fault_fails_few_checks():
 def test_report_reads_well():
     text = str(check_policy(Mutates))
     assert text.startswith("Mutates: 14 of 15 checks passed\n")
-    assert (
-        "  FAIL  arguments not changed\n        q was changed.\n        Work on a copy: q = np.array(q).\n"
-        in text
-    )
+    assert "  FAIL  arguments not changed\n        q was changed.\n        Work on a copy: q = np.array(q).\n" in text
     assert "  ok    deterministic\n" in text
     assert "note: one target takes" in text
 

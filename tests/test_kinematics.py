@@ -74,12 +74,8 @@ def test_the_end_effector_stays_within_the_annulus(drawn):
 def test_jacobian_is_the_derivative_of_the_end_effector(drawn):
     lengths, q = drawn
     step = 1e-6 * np.eye(q.size)
-    difference = (
-        kinematics.end_effector(q + step, lengths) - kinematics.end_effector(q - step, lengths)
-    ) / 2e-6
-    np.testing.assert_allclose(
-        kinematics.jacobian(q, lengths), difference.T, atol=1e-8 * max(1.0, lengths.sum())
-    )
+    difference = (kinematics.end_effector(q + step, lengths) - kinematics.end_effector(q - step, lengths)) / 2e-6
+    np.testing.assert_allclose(kinematics.jacobian(q, lengths), difference.T, atol=1e-8 * max(1.0, lengths.sum()))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
@@ -92,9 +88,7 @@ def test_torch_gives_the_same_numbers_and_its_autograd_the_same_jacobian(dtype, 
         assert got.dtype == dtype
         np.testing.assert_allclose(got.numpy(), getattr(kinematics, name)(q, lengths), atol=tolerance)
     for row in range(5):
-        by_autograd = torch.autograd.functional.jacobian(
-            lambda x: kinematics.end_effector(x, lengths), tensor[row]
-        )
+        by_autograd = torch.autograd.functional.jacobian(lambda x: kinematics.end_effector(x, lengths), tensor[row])
         np.testing.assert_allclose(by_autograd.numpy(), kinematics.jacobian(q[row], lengths), atol=tolerance)
 
 
@@ -112,12 +106,8 @@ def test_a_batch_is_a_loop():
 @given(arms_and_angles())
 def test_manipulability_is_the_product_of_singular_values(drawn):
     lengths, q = drawn
-    expected = (
-        np.prod(np.linalg.svd(kinematics.jacobian(q, lengths), compute_uv=False)) if q.size > 1 else 0.0
-    )
-    np.testing.assert_allclose(
-        kinematics.manipulability(q, lengths), expected, atol=1e-10 * lengths.sum() ** 2
-    )
+    expected = np.prod(np.linalg.svd(kinematics.jacobian(q, lengths), compute_uv=False)) if q.size > 1 else 0.0
+    np.testing.assert_allclose(kinematics.manipulability(q, lengths), expected, atol=1e-10 * lengths.sum() ** 2)
 
 
 def test_manipulability_vanishes_at_stretched_arms_and_is_never_nan():

@@ -83,9 +83,7 @@ def test_length_agrees_with_a_dense_polyline(path):
 
 @every_path
 def test_both_parameters_run_through_the_same_curve(path):
-    other = make_path(
-        {**path.to_dict(), "parameter": "time" if path.parameter == "arc-length" else "arc-length"}
-    )
+    other = make_path({**path.to_dict(), "parameter": "time" if path.parameter == "arc-length" else "arc-length"})
     np.testing.assert_allclose(other.length, path.length, rtol=1e-13)
     np.testing.assert_allclose(other.position([0.0, 1.0]), path.position([0.0, 1.0]), atol=1e-12)
     dense = other.sample(5001)
@@ -173,18 +171,14 @@ def test_arc_length_is_inverted_where_the_speed_vanishes():
     folded = np.where(fraction <= 0.5, np.arccos(np.clip(1 - 4 * fraction, -1, 1)) / (2 * np.pi), 0)
     u = arc.parameter_at(fraction)
     half = fraction <= 0.5
-    length_there = np.where(
-        half, (1 - np.cos(2 * np.pi * u)) / 4, 0.5 + (1 - np.cos(2 * np.pi * (u - 0.5))) / 4
-    )
+    length_there = np.where(half, (1 - np.cos(2 * np.pi * u)) / 4, 0.5 + (1 - np.cos(2 * np.pi * (u - 0.5))) / 4)
     np.testing.assert_allclose(length_there, fraction, atol=1e-12)
     np.testing.assert_allclose(u[half], folded[half], atol=1e-6)
 
 
 def test_at_a_corner_the_velocity_is_the_one_from_the_right():
     square = Polygon([[0, 0], [1, 0], [1, 1], [0, 1]])
-    np.testing.assert_allclose(
-        square.velocity([0, 0.25, 0.5, 0.75, 1.0]), [[4, 0], [0, 4], [-4, 0], [0, -4], [4, 0]]
-    )
+    np.testing.assert_allclose(square.velocity([0, 0.25, 0.5, 0.75, 1.0]), [[4, 0], [0, 4], [-4, 0], [0, -4], [4, 0]])
     np.testing.assert_allclose(Polygon([[0, 0], [1, 0], [1, 1]], closed=False).velocity(1.0), [0, 2])
     for num in (3, 7, 49):
         angles = 2 * np.pi * np.arange(num) / num
@@ -377,9 +371,7 @@ def _file(tmp_path):
     return tmp_path / "way.csv"
 
 
-@pytest.mark.parametrize(
-    "header", ["", "x,y\n", " X , Y \n\n", "# a comment, with commas\nx,y\r\n", "\ufeffx,y\n"]
-)
+@pytest.mark.parametrize("header", ["", "x,y\n", " X , Y \n\n", "# a comment, with commas\nx,y\r\n", "\ufeffx,y\n"])
 def test_waypoints_with_and_without_header(file, header):
     file.write_text(header + "0, 0\n1,0.5\n\n2,0,\n".replace("0,\n", "0\n"), encoding="utf-8")
     points, times = read_waypoints(file)

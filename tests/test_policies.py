@@ -70,10 +70,7 @@ class TestConvergence:
             targets, starts = reachable_task(scene.arm, 200)
             solution = policy(num_restarts=10).solve(targets, starts, scene)
             assert_true_claims(solution, targets, scene, 1e-4)
-            near = (
-                np.linalg.norm(scene.arm.end_effector(solution.q) - targets, axis=-1)
-                <= 1e-4 * scene.arm.reach
-            )
+            near = np.linalg.norm(scene.arm.end_effector(solution.q) - targets, axis=-1) <= 1e-4 * scene.arm.reach
             assert near.mean() >= share, (name, near.mean())
 
     @pytest.mark.parametrize("policy", ITERATIVE)
@@ -216,9 +213,7 @@ class TestClosedForm:
         assert solution.reason == Reason.OUT_OF_REACH
 
     def test_orientation_blocked(self):
-        solution = ClosedForm().solve(
-            [1.5, 1.0], [1.9, -0.8, -0.8], TestBlocked.SCENE, target_orientation=0.3
-        )
+        solution = ClosedForm().solve([1.5, 1.0], [1.9, -0.8, -0.8], TestBlocked.SCENE, target_orientation=0.3)
         assert solution.reason == Reason.BLOCKED
         np.testing.assert_array_equal(solution.q, [1.9, -0.8, -0.8])
 
@@ -232,9 +227,7 @@ class TestClosedForm:
         assert "for 1 to 3 joints, this arm has 5; try 'damped-least-squares'" in ClosedForm().supports(scene)
         with pytest.raises(InvalidInputError, match="this arm has 5"):
             ClosedForm().solve([1.0, 0.5], np.zeros(5), scene)
-        with pytest.raises(
-            PolicyError, match="ClosedForm cannot be used in this environment: closed-form answers"
-        ):
+        with pytest.raises(PolicyError, match="ClosedForm cannot be used in this environment: closed-form answers"):
             ClosedForm().bind(EnvInterface(scene.arm))
 
     def test_goes_no_further_than_is_free(self):
@@ -354,10 +347,7 @@ class TestOptions:
     def test_the_seed_draws_the_starts(self):
         scene = free_space()
         targets, starts = reachable_task(scene.arm, 50)
-        answers = [
-            DampedLeastSquares(num_restarts=3, seed=seed).solve(targets, starts, scene).q
-            for seed in (1, 1, 2)
-        ]
+        answers = [DampedLeastSquares(num_restarts=3, seed=seed).solve(targets, starts, scene).q for seed in (1, 1, 2)]
         np.testing.assert_array_equal(answers[0], answers[1])
         assert (answers[0] != answers[2]).any()
 
@@ -396,9 +386,7 @@ class TestArguments:
 
     @pytest.mark.parametrize("policy", ITERATIVE)
     def test_orientation_is_refused(self, policy):
-        with pytest.raises(
-            InvalidInputError, match=f"{policy.__name__} solves for positions only; 'closed-form'"
-        ):
+        with pytest.raises(InvalidInputError, match=f"{policy.__name__} solves for positions only; 'closed-form'"):
             policy().solve([1.0, 1.0], np.zeros(3), free_space(), target_orientation=0.0)
 
     def test_bad_orientation(self):
@@ -449,9 +437,7 @@ class TestBatches:
             assert alone.reason == whole.reason[i]
 
     def test_rows_broadcast(self):
-        solution = DampedLeastSquares().solve(
-            [1.0, 1.0], np.random.default_rng(0).normal(size=(2, 5, 3)), free_space()
-        )
+        solution = DampedLeastSquares().solve([1.0, 1.0], np.random.default_rng(0).normal(size=(2, 5, 3)), free_space())
         assert solution.q.shape == (2, 5, 3)
         assert solution.info["iterations"].shape == (2, 5)
 
@@ -484,9 +470,7 @@ class TestProblem:
     def test_reasons_look_at_the_limits(self):
         scene = free_space("duka")
         q = np.array([[-0.3, -0.4, 0.5]])
-        assert make_problem(scene.arm.end_effector(q), q, scene).reasons(q, 1e-3).tolist() == [
-            Reason.NOT_CONVERGED
-        ]
+        assert make_problem(scene.arm.end_effector(q), q, scene).reasons(q, 1e-3).tolist() == [Reason.NOT_CONVERGED]
 
 
 def follow_circle(target_position, q, scene):

@@ -138,9 +138,7 @@ class TestRegister:
     def test_broken_module_is_not_a_missing_extra(self, module):
         module("deep_policies", "from planararm.policies import NoSuchPolicy")
         register_policy("deep", "deep_policies:Deep", extra="torch")
-        with pytest.raises(
-            PolicyError, match="cannot import 'deep_policies': cannot import name 'NoSuchPolicy'"
-        ):
+        with pytest.raises(PolicyError, match="cannot import 'deep_policies': cannot import name 'NoSuchPolicy'"):
             make_policy("deep")
 
     def test_missing_module_of_its_own_is_not_a_missing_extra(self):
@@ -156,9 +154,7 @@ class TestEntryPoints:
     def installed(self, module, monkeypatch):
         name = module("own_policies", SOURCE)
         points = [EntryPoint("installed", f"{name}:MyPolicy", "planararm.policies")]
-        monkeypatch.setattr(
-            registry, "entry_points", lambda group: points if group == "planararm.policies" else []
-        )
+        monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "planararm.policies" else [])
 
     def test_are_available(self):
         assert "installed" in available_policies()
@@ -188,9 +184,7 @@ class TestImportPaths:
 
     def test_module_that_raises(self, module):
         name = module("bad_policies", "x = 1 / 0")
-        with pytest.raises(
-            PolicyError, match="importing 'bad_policies' raised ZeroDivisionError: division by zero"
-        ):
+        with pytest.raises(PolicyError, match="importing 'bad_policies' raised ZeroDivisionError: division by zero"):
             make_policy(f"{name}:MyPolicy")
 
     def test_module_with_a_syntax_error(self, module):
@@ -268,9 +262,7 @@ class TestObjects:
             def solve(self, target_position, q, scene):
                 return q
 
-        with pytest.raises(
-            PolicyError, match=r"'Other' is no policy: got Other. A policy is an object derived from"
-        ):
+        with pytest.raises(PolicyError, match=r"'Other' is no policy: got Other. A policy is an object derived from"):
             make_policy(Other)
 
     @pytest.mark.parametrize("spec", [None, 3, np.zeros(3)])
@@ -300,8 +292,6 @@ class TestPackage:
     def test_top_level_link_says_what_to_import(self, tmp_path):
         root = planararm.policies.__path__[0]
         (tmp_path / "policies").symlink_to(root)
-        done = subprocess.run(
-            [sys.executable, "-c", "import policies"], cwd=tmp_path, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, "-c", "import policies"], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 1
         assert "ImportError: import planararm.policies" in done.stderr

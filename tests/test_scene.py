@@ -35,9 +35,7 @@ def test_stacking_pads_and_indexing_gives_the_scenes_back():
         together = collision.clearance(q, ARM, batch.obstacles.frozen_at(time))
         for i, scene in enumerate(scenes):
             assert together[i] == collision.clearance(q[i], ARM, scene.obstacles.frozen_at(time))
-            assert collision.clearance(q[i], ARM, batch[i].obstacles) == collision.clearance(
-                q[i], ARM, scene.obstacles
-            )
+            assert collision.clearance(q[i], ARM, batch[i].obstacles) == collision.clearance(q[i], ARM, scene.obstacles)
 
 
 def test_empty_slots_stand_far_away():

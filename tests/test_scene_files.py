@@ -32,16 +32,10 @@ def test_the_round_trip_is_exact(tmp_path_factory, seed, preset, moving):
     file = tmp_path_factory.mktemp("scenes") / "scene.toml"
     rng = np.random.default_rng(seed)
     n, m = int(rng.integers(1, 65)), int(rng.integers(0, 6))
-    arm = (
-        make_arm("duka")
-        if preset
-        else PlanarArm(rng.exponential(1e-3, n) + 1e-9, base=rng.normal(size=2) * 1e9)
-    )
+    arm = make_arm("duka") if preset else PlanarArm(rng.exponential(1e-3, n) + 1e-9, base=rng.normal(size=2) * 1e9)
     centers = arm.base + arm.reach * (2 + rng.exponential(size=(m, 1))) * np.array([[0.6, 0.8]])
     shuttle = rng.uniform(0, 1, (m, 4)) * [arm.reach, arm.reach, 1, 2] if moving and m else None
-    scene = Scene(
-        arm, Obstacles(centers, rng.uniform(0.1, 0.5, m) * arm.reach, shuttle), rng.uniform(0, 1e-9)
-    )
+    scene = Scene(arm, Obstacles(centers, rng.uniform(0.1, 0.5, m) * arm.reach, shuttle), rng.uniform(0, 1e-9))
     save_scene(scene, file)
     assert load_scene(file) == scene
     assert os.listdir(file.parent) == ["scene.toml"]
@@ -54,9 +48,7 @@ def test_the_documented_example_loads(file):
     example = files.__doc__.split("::\n", 1)[1].split("Lengths are", 1)[0]
     scene = loaded(file, "\n".join(line.removeprefix("    ") for line in example.splitlines()))
     assert scene.arm == make_arm("unit3")
-    assert scene.obstacles == Obstacles(
-        [[1.5, 1.0], [-1.5, 0.0]], [0.3, 0.2], [[0, 0, 0, 0], [0.0, 1.0, 0.5, 0.25]]
-    )
+    assert scene.obstacles == Obstacles([[1.5, 1.0], [-1.5, 0.0]], [0.3, 0.2], [[0, 0, 0, 0], [0.0, 1.0, 0.5, 0.25]])
 
 
 def test_what_is_left_out_has_defaults_and_a_preset_can_be_changed(file):

@@ -77,9 +77,7 @@ def test_a_scene_from_a_mapping_a_file_or_a_scene(tmp_path):
     disc = {"center": [2, 1], "radius": 0.5}
     assert make_scene({"obstacles": [disc]}, arm="unit5").arm == make_arm("unit5")
     assert make_scene({"obstacles": [disc]}) == Scene(make_arm("unit3"), Obstacles([[2, 1]], [0.5]))
-    assert make_scene({"obstacles": Obstacles([[2, 1]], [0.5]), "arm": make_arm("duka")}).arm == make_arm(
-        "duka"
-    )
+    assert make_scene({"obstacles": Obstacles([[2, 1]], [0.5]), "arm": make_arm("duka")}).arm == make_arm("duka")
     assert make_scene({"obstacles": {"centers": np.array([[2, 1]]), "radii": [0.5]}}) == make_scene(
         {"obstacles": [disc]}
     )

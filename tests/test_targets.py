@@ -100,18 +100,14 @@ def test_what_cannot_be_drawn_is_an_error():
     with pytest.raises(UnknownNameError, match=r"Unknown kind of target 'bloked'. Did you mean 'blocked'\?"):
         sample_targets(rng, scene, 1, kind="bloked")
     for num in (-1, 2.0, True, 10**9):
-        with pytest.raises(
-            InvalidInputError, match=f"num must be a whole number from 0 to 1000000, got {num}"
-        ):
+        with pytest.raises(InvalidInputError, match=f"num must be a whole number from 0 to 1000000, got {num}"):
             sample_targets(rng, scene, num)
     with pytest.raises(InvalidSceneError, match=r"one scene, got batch shape \(2,\); pass scene\[i\]"):
         sample_targets(rng, Scene.stack([scene, scene]), 1)
     with pytest.raises(InvalidSceneError, match="No blocked target: this scene has no discs"):
         sample_targets(rng, make_scene("empty"), 1, kind="blocked")
     out_of_the_way = Scene(make_arm("unit3"), Obstacles([[50.0, 0.0]], [1.0]))
-    with pytest.raises(
-        InvalidSceneError, match="Only 0 of 2 blocked targets found in 24576 draws: the 1 discs"
-    ):
+    with pytest.raises(InvalidSceneError, match="Only 0 of 2 blocked targets found in 24576 draws: the 1 discs"):
         sample_targets(rng, out_of_the_way, 2, kind="blocked")
 
 
@@ -124,7 +120,5 @@ def test_an_arm_that_cannot_stretch_has_no_near_singular_target():
 def test_an_arm_walled_in_has_no_reachable_target():
     angles = 2 * np.pi * np.arange(12) / 12
     wall = Obstacles(0.5 * np.stack([np.cos(angles), np.sin(angles)], axis=-1), np.full(12, 0.2))
-    with pytest.raises(
-        InvalidSceneError, match="the joint limits and the 12 discs of this scene leave too few"
-    ):
+    with pytest.raises(InvalidSceneError, match="the joint limits and the 12 discs of this scene leave too few"):
         sample_targets(np.random.default_rng(0), Scene(make_arm("unit2"), wall), 1, kind="reachable")

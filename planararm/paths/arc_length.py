@@ -80,9 +80,7 @@ class ArcLength:
         start = self._edges[panel]
         low, high = start.copy(), self._edges[panel + 1].copy()
         missing = goal - self._cumulative[panel]
-        share = missing / np.maximum(
-            self._cumulative[panel + 1] - self._cumulative[panel], np.finfo(float).tiny
-        )
+        share = missing / np.maximum(self._cumulative[panel + 1] - self._cumulative[panel], np.finfo(float).tiny)
         u: FloatArray = low + np.clip(share, 0.0, 1.0) * (high - low)
         open_ = np.arange(u.size)
         for _ in range(_MAX_NEWTON_STEPS):

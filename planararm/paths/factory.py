@@ -53,9 +53,7 @@ def _around(place: _Place, center: Any, radius: Any) -> tuple[FloatArray, float]
 
 def _line(place: _Place, start: Any = None, end: Any = None, **rest: Any) -> Path:
     half = place.radius * np.array([-1.0, 1.0]) * np.sqrt(2)
-    return Line(
-        place.center - half if start is None else start, place.center + half if end is None else end, **rest
-    )
+    return Line(place.center - half if start is None else start, place.center + half if end is None else end, **rest)
 
 
 def _circle(place: _Place, center: Any = None, radius: Any = None, **rest: Any) -> Path:
@@ -63,9 +61,7 @@ def _circle(place: _Place, center: Any = None, radius: Any = None, **rest: Any) 
 
 
 def _regular(num_sides: int, first: float) -> Callable[..., Path]:
-    def build(
-        place: _Place, center: Any = None, radius: Any = None, angle: float = first, **rest: Any
-    ) -> Path:
+    def build(place: _Place, center: Any = None, radius: Any = None, angle: float = first, **rest: Any) -> Path:
         middle, size = _around(place, center, radius)
         angles = number("angle", angle) + 2 * np.pi * np.arange(num_sides) / num_sides
         return Polygon(middle + size * np.stack([np.cos(angles), np.sin(angles)], axis=-1), **rest)
@@ -81,9 +77,7 @@ def _polygon(place: _Place, vertices: Any = None, num_sides: Any = None, **rest:
     return Polygon(vertices, **rest)
 
 
-def _star(
-    place: _Place, center: Any = None, radius: Any = None, inner_radius: Any = None, **rest: Any
-) -> Path:
+def _star(place: _Place, center: Any = None, radius: Any = None, inner_radius: Any = None, **rest: Any) -> Path:
     middle, size = _around(place, center, radius)
     return Star(middle, size, 0.45 * size if inner_radius is None else inner_radius, **rest)
 
@@ -109,9 +103,7 @@ def _spline(place: _Place, waypoints: Any = None, **rest: Any) -> Path:
     return Spline(waypoints, **rest)
 
 
-def _csv(
-    place: _Place, file: Any = None, interpolation: str = "spline", closed: bool = False, **rest: Any
-) -> Path:
+def _csv(place: _Place, file: Any = None, interpolation: str = "spline", closed: bool = False, **rest: Any) -> Path:
     if not isinstance(file, str | os.PathLike):
         raise InvalidInputError(f"A path of kind 'csv' needs 'file', the path of a .csv file, got {file!r}.")
     if interpolation not in ("spline", "linear"):
@@ -123,16 +115,13 @@ def _csv(
         raise FileFormatError(f"{os.fspath(file)!r}: a column t needs interpolation 'spline', not 'linear'.")
     if times is not None and closed and not returns:
         raise FileFormatError(
-            f"{os.fspath(file)!r}: a closed path with times must end on its first point, "
-            "to say when it returns."
+            f"{os.fspath(file)!r}: a closed path with times must end on its first point, to say when it returns."
         )
     points = points[:-1] if returns else points
     try:
         if interpolation == "linear":
             return Polygon(points, closed=closed, **rest)
-        return Spline(
-            points, closed=closed, times=times, **({} if times is None else {"parameter": "time"}) | rest
-        )
+        return Spline(points, closed=closed, times=times, **({} if times is None else {"parameter": "time"}) | rest)
     except InvalidInputError as cause:
         raise FileFormatError(f"{os.fspath(file)!r}: {cause}") from cause
 
@@ -187,9 +176,7 @@ def make_path(spec: str | os.PathLike[str] | Mapping[str, Any] | Path, arm: Any 
     """
     if isinstance(spec, Path):
         return spec
-    if isinstance(spec, os.PathLike) or (
-        isinstance(spec, str) and pathlib.PurePath(spec).suffix.lower() == ".csv"
-    ):
+    if isinstance(spec, os.PathLike) or (isinstance(spec, str) and pathlib.PurePath(spec).suffix.lower() == ".csv"):
         return make_path({"kind": "csv", "file": spec}, arm)
     if isinstance(spec, str):
         if spec not in available_paths():
@@ -200,9 +187,7 @@ def make_path(spec: str | os.PathLike[str] | Mapping[str, Any] | Path, arm: Any 
     arguments = dict(spec)
     kind = arguments.pop("kind", None)
     if kind is None:
-        raise InvalidInputError(
-            f"A path's mapping needs 'kind', e.g. {{'kind': 'circle'}}, got the keys {list(spec)}."
-        )
+        raise InvalidInputError(f"A path's mapping needs 'kind', e.g. {{'kind': 'circle'}}, got the keys {list(spec)}.")
     if kind not in _BUILDERS:
         raise UnknownNameError("path", kind, _BUILDERS)
     known = _known_arguments(kind)

@@ -47,15 +47,11 @@ def read_text(file: str | os.PathLike[str], what: str) -> str:
     except OSError as cause:
         raise FileFormatError(f"Cannot read {what} file {str(place)!r}: {cause.strerror}.") from cause
     if len(data) > MAX_FILE_SIZE:
-        raise FileFormatError(
-            f"{str(place)!r} is larger than {MAX_FILE_SIZE} bytes, the most a {what} file may have."
-        )
+        raise FileFormatError(f"{str(place)!r} is larger than {MAX_FILE_SIZE} bytes, the most a {what} file may have.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
-        raise FileFormatError(
-            f"{str(place)!r} is not UTF-8 text: byte {cause.start} is not valid."
-        ) from cause
+        raise FileFormatError(f"{str(place)!r} is not UTF-8 text: byte {cause.start} is not valid.") from cause
 
 
 def _is_number(cell: str) -> bool:
@@ -92,9 +88,7 @@ def _columns(cells: list[str], where: str) -> tuple[list[str], bool]:
         return COLUMNS[len(cells) - 2], False
     names = [cell.lower() for cell in cells]
     if names not in COLUMNS:
-        raise FileFormatError(
-            f"{where}: the header must be x,y or t,x,y (or be left out), got {_show(cells)}."
-        )
+        raise FileFormatError(f"{where}: the header must be x,y or t,x,y (or be left out), got {_show(cells)}.")
     return names, True
 
 

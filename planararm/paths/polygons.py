@@ -38,9 +38,7 @@ class _PiecewiseLinear(Path):
 
     def _natural(self, fraction: FloatArray) -> FloatArray:
         cumulative = self._table[2]
-        return np.asarray(
-            np.interp(fraction * cumulative[-1], cumulative, np.linspace(0.0, 1.0, cumulative.size))
-        )
+        return np.asarray(np.interp(fraction * cumulative[-1], cumulative, np.linspace(0.0, 1.0, cumulative.size)))
 
     def _edge(self, u: FloatArray) -> tuple[Any, FloatArray]:
         num_edges = len(self._table[1])

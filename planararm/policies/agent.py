@@ -40,9 +40,7 @@ class AgentPolicy(IKPolicy):
 
     def __init__(self, model: Any, interface: Any = None) -> None:
         if not callable(getattr(model, "predict", None)):
-            raise PolicyError(
-                f"AgentPolicy needs an object with a predict method, got {type(model).__name__}."
-            )
+            raise PolicyError(f"AgentPolicy needs an object with a predict method, got {type(model).__name__}.")
         self.model = model
         own = model.get_env() if interface is None and hasattr(model, "get_env") else interface
         if own is not None:
@@ -71,14 +69,10 @@ class AgentPolicy(IKPolicy):
         )
         return action, state
 
-    def solve(
-        self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None
-    ) -> IKSolution:
+    def solve(self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None) -> IKSolution:
         """The configuration that the agent's (deterministic) action commands; see :meth:`IKPolicy.solve`."""
         if self.interface is None:
-            raise PolicyError(
-                f"{self!r} needs the layout of its observations: give it interface= or bind it first."
-            )
+            raise PolicyError(f"{self!r} needs the layout of its observations: give it interface= or bind it first.")
         orientation = "an agent is not given orientations."
         problem = make_problem(target_position, q, scene, target_orientation, orientation=orientation)
         refused = self.supports(scene)

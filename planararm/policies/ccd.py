@@ -30,9 +30,7 @@ class CyclicCoordinateDescent(IterativePolicy):
     def __init__(
         self, *, max_iterations: int = 300, tolerance: float = 1e-5, num_restarts: int = 0, seed: int = 0
     ) -> None:
-        super().__init__(
-            max_iterations=max_iterations, tolerance=tolerance, num_restarts=num_restarts, seed=seed
-        )
+        super().__init__(max_iterations=max_iterations, tolerance=tolerance, num_restarts=num_restarts, seed=seed)
 
     def step(self, chain: Chain, target: np.ndarray, trust: FloatArray, arm: PlanarArm) -> FloatArray:
         """One sweep; see :meth:`IterativePolicy.step`."""

@@ -33,9 +33,7 @@ class ClosedForm(IKPolicy):
             return None
         return f"closed-form answers exist for 1 to 3 joints, this arm has {n}; try 'damped-least-squares'."
 
-    def solve(
-        self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None
-    ) -> IKSolution:
+    def solve(self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None) -> IKSolution:
         """The nearest free exact answer; see :meth:`IKPolicy.solve`.
 
         Raises:
@@ -48,9 +46,7 @@ class ClosedForm(IKPolicy):
                 raise InvalidInputError(refused)
             positions_only = None if n == 3 else f"three joints can hold an orientation, this arm has {n}."
         problem = make_problem(target_position, q, scene, target_orientation, orientation=positions_only)
-        answer, reason = (
-            _any_heading(problem) if problem.target_orientation is None else _with_heading(problem)
-        )
+        answer, reason = _any_heading(problem) if problem.target_orientation is None else _with_heading(problem)
         return problem.solution(answer, reason, {"error": problem.error(answer)})
 
 
@@ -69,9 +65,7 @@ def _any_heading(problem: Problem) -> tuple[FloatArray, np.ndarray]:
 
 def _with_heading(problem: Problem) -> tuple[FloatArray, np.ndarray]:
     arm, q = problem.arm, problem.q
-    branches, valid = inverse.closed_form(
-        problem.target_position, arm, target_orientation=problem.target_orientation
-    )
+    branches, valid = inverse.closed_form(problem.target_position, arm, target_orientation=problem.target_orientation)
     best, smallest = q.copy(), np.full(problem.num_rows, np.inf)
     for k in range(branches.shape[-2]):
         branch = np.where(valid[:, k, None], branches[:, k], q)

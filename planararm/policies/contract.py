@@ -74,9 +74,7 @@ def _form(trial: Trial) -> None:
     solved, reason = np.asarray(solution.solved), np.asarray(solution.reason)
     _require(solved.dtype == bool, f"solved is of {solved.dtype}, it must be bool.")
     known = [int(member) for member in Reason]
-    _require(
-        bool(np.isin(reason, known).all()), f"reason holds {reason.tolist()}, it must hold members of Reason."
-    )
+    _require(bool(np.isin(reason, known).all()), f"reason holds {reason.tolist()}, it must hold members of Reason.")
     _require(
         bool(((reason == Reason.SOLVED) == solved).all()),
         f"solved is {solved.tolist()} with reason {reason.tolist()}: SOLVED must go with solved only.",
@@ -145,9 +143,7 @@ def _scene_per_row(trial: Trial) -> None:
     mirrored = Obstacles(2 * base - np.asarray(discs.positions()), discs.radii, None, discs.mask)
     here = Scene(trial.arm, discs.frozen_at(0.0), trial.scene.safety_margin)
     other = Scene(trial.arm, mirrored, trial.scene.safety_margin)
-    both = trial.solve(
-        trial.targets[:2], trial.starts[:2], Scene.stack([_without_mask(here), _without_mask(other)])
-    )
+    both = trial.solve(trial.targets[:2], trial.starts[:2], Scene.stack([_without_mask(here), _without_mask(other)]))
     for row, scene in enumerate((here, other)):
         alone = trial.solve(trial.targets[row], trial.starts[row], scene)
         there = IKSolution(both.q[row], both.solved[row], both.reason[row])
@@ -158,9 +154,7 @@ def _without_mask(scene: Scene) -> Scene:
     discs = scene.obstacles
     if discs.mask is None:
         return scene
-    return Scene(
-        scene.arm, Obstacles(discs.centers[discs.mask], discs.radii[discs.mask]), scene.safety_margin
-    )
+    return Scene(scene.arm, Obstacles(discs.centers[discs.mask], discs.radii[discs.mask]), scene.safety_margin)
 
 
 def _out_of_reach(trial: Trial) -> None:
@@ -205,9 +199,7 @@ def _honest(trial: Trial) -> None:
         if false.size:
             row = int(false[0])
             seen = text.format(missed=missed[row], room=room[row], margin=scene.safety_margin)
-            raise Broken(
-                f"claimed solved for target {targets[row].tolist()} with q = {q[row].tolist()}, but {seen}."
-            )
+            raise Broken(f"claimed solved for target {targets[row].tolist()} with q = {q[row].tolist()}, but {seen}.")
 
 
 def _no_warnings(trial: Trial) -> None:
@@ -226,9 +218,7 @@ def _predict(trial: Trial) -> None:
         interfaces = [known]
     else:
         slots = trial.scene.obstacles.num_obstacles
-        interfaces = [
-            EnvInterface(trial.arm, max_obstacles=slots, control_mode=mode) for mode in CONTROL_MODES
-        ]
+        interfaces = [EnvInterface(trial.arm, max_obstacles=slots, control_mode=mode) for mode in CONTROL_MODES]
     for interface in interfaces:
         mode = interface.control_mode
         # A copy, for the caller's policy may be bound to an environment.
@@ -238,9 +228,7 @@ def _predict(trial: Trial) -> None:
             observation = pack_observation(trial.targets[rows], trial.starts[rows], trial.scene, interface)
             action = np.asarray(bound.predict(observation, deterministic=True)[0])
             shape = trial.starts[rows].shape
-            _require(
-                action.shape == shape, f"{mode} control: action of shape {action.shape}, it must be {shape}."
-            )
+            _require(action.shape == shape, f"{mode} control: action of shape {action.shape}, it must be {shape}.")
             inside = all(interface.action_space.contains(row) for row in action.reshape(-1, shape[-1]))
             _require(
                 inside,

@@ -38,9 +38,7 @@ class FunctionPolicy(IKPolicy):
     def __init__(self, f: Callable[[FloatArray, FloatArray, Scene], Any], vectorized: bool = False) -> None:
         self.name = getattr(f, "__name__", type(f).__name__)
         if not callable(f):
-            raise PolicyError(
-                f"FunctionPolicy needs a function f(target_position, q, scene) -> q, got {f!r}."
-            )
+            raise PolicyError(f"FunctionPolicy needs a function f(target_position, q, scene) -> q, got {f!r}.")
         try:
             signature = inspect.signature(f)
         except (TypeError, ValueError):
@@ -60,9 +58,7 @@ class FunctionPolicy(IKPolicy):
     def __repr__(self) -> str:
         return f"FunctionPolicy({self.name}{', vectorized=True' if self.vectorized else ''})"
 
-    def solve(
-        self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None
-    ) -> IKSolution:
+    def solve(self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None) -> IKSolution:
         """Call the function; see :meth:`IKPolicy.solve`.
 
         Raises:

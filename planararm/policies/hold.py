@@ -14,9 +14,7 @@ from .protocol import IKPolicy, IKSolution, Reason
 class Hold(IKPolicy):
     """Stays where it is: what every other policy must beat."""
 
-    def solve(
-        self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None
-    ) -> IKSolution:
+    def solve(self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None) -> IKSolution:
         """The present joint angles, clipped to the limits; see :meth:`IKPolicy.solve`."""
         problem = make_problem(target_position, q, scene, target_orientation)
         return problem.solution(problem.q, np.full(problem.num_rows, Reason.HELD))

@@ -108,9 +108,7 @@ class IterativePolicy(IKPolicy):
             arm: The arm.
         """
 
-    def solve(
-        self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None
-    ) -> IKSolution:
+    def solve(self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None) -> IKSolution:
         """Descend from ``q``; see :meth:`IKPolicy.solve`."""
         orientation = f"{type(self).__name__} solves for positions only; 'closed-form' honours orientations."
         problem = make_problem(target_position, q, scene, target_orientation, orientation=orientation)

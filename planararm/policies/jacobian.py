@@ -76,9 +76,7 @@ class DampedLeastSquares(IterativePolicy):
         num_restarts: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            max_iterations=max_iterations, tolerance=tolerance, num_restarts=num_restarts, seed=seed
-        )
+        super().__init__(max_iterations=max_iterations, tolerance=tolerance, num_restarts=num_restarts, seed=seed)
         self.damping = real_number("damping", damping, 0.0, 100.0)
 
     def step(self, chain: Chain, target: np.ndarray, trust: FloatArray, arm: PlanarArm) -> FloatArray:
@@ -89,9 +87,7 @@ class DampedLeastSquares(IterativePolicy):
         xx, yy = xx + damp, yy + damp
         x, y = chain.error.real, chain.error.imag
         determinant = xx * yy - xy * xy
-        return chain.q + limited(
-            pull_back(levers, (yy * x - xy * y) / determinant, (xx * y - xy * x) / determinant)
-        )
+        return chain.q + limited(pull_back(levers, (yy * x - xy * y) / determinant, (xx * y - xy * x) / determinant))
 
 
 class PseudoInverse(IterativePolicy):
@@ -124,9 +120,7 @@ class PseudoInverse(IterativePolicy):
         num_restarts: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            max_iterations=max_iterations, tolerance=tolerance, num_restarts=num_restarts, seed=seed
-        )
+        super().__init__(max_iterations=max_iterations, tolerance=tolerance, num_restarts=num_restarts, seed=seed)
         self.gain = real_number("gain", gain, 0.0, 1.0)
 
     def step(self, chain: Chain, target: np.ndarray, trust: FloatArray, arm: PlanarArm) -> FloatArray:
@@ -173,9 +167,7 @@ class JacobianTranspose(IterativePolicy):
         num_restarts: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            max_iterations=max_iterations, tolerance=tolerance, num_restarts=num_restarts, seed=seed
-        )
+        super().__init__(max_iterations=max_iterations, tolerance=tolerance, num_restarts=num_restarts, seed=seed)
         self.gain = real_number("gain", gain, 0.0, 1.0)
 
     def step(self, chain: Chain, target: np.ndarray, trust: FloatArray, arm: PlanarArm) -> FloatArray:

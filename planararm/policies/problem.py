@@ -102,9 +102,7 @@ class Problem:
         reason = np.where(met, np.where(self.is_free(q), Reason.SOLVED, Reason.BLOCKED), missed)
         return reason.astype(np.int8)
 
-    def solution(
-        self, q: FloatArray, reason: np.ndarray, info: Mapping[str, np.ndarray] | None = None
-    ) -> IKSolution:
+    def solution(self, q: FloatArray, reason: np.ndarray, info: Mapping[str, np.ndarray] | None = None) -> IKSolution:
         """The answer in the caller's batch shape."""
         reason = np.asarray(reason, dtype=np.int8).reshape(self.batch)
         return IKSolution(

@@ -135,9 +135,7 @@ class IKPolicy(ABC):
             PolicyError: :meth:`bind` has not been called, or the answer breaks the contract.
         """
         if self.interface is None:
-            raise PolicyError(
-                f"{type(self).__name__} must be bound to an environment: policy.bind(env).predict(...)."
-            )
+            raise PolicyError(f"{type(self).__name__} must be bound to an environment: policy.bind(env).predict(...).")
         if episode_start is not None and np.any(episode_start):
             self.reset(np.asarray(episode_start, dtype=bool))
         observed = self.interface.unpack(observation)
@@ -152,18 +150,14 @@ def find_interface(env: Any) -> EnvInterface:
     Raises:
         PolicyError: It has none.
     """
-    found = (
-        env if isinstance(env, EnvInterface) else getattr(getattr(env, "unwrapped", env), "interface", None)
-    )
+    found = env if isinstance(env, EnvInterface) else getattr(getattr(env, "unwrapped", env), "interface", None)
     if found is None and hasattr(env, "get_attr"):
         try:
             found = env.get_attr("interface")[0]
         except AttributeError:
             found = None
     if not isinstance(found, EnvInterface):
-        raise PolicyError(
-            f"bind needs a planararm environment (or an EnvInterface), got {type(env).__name__}."
-        )
+        raise PolicyError(f"bind needs a planararm environment (or an EnvInterface), got {type(env).__name__}.")
     return found
 
 
@@ -211,7 +205,5 @@ def check_configuration(q: Any, shape: tuple[int, ...], who: str) -> npt.NDArray
     if not np.isfinite(array).all():
         row = np.argwhere(~np.isfinite(array))[0]
         where = f" in row {tuple(int(i) for i in row[:-1])}" if len(row) > 1 else ""
-        raise PolicyError(
-            f"{who} must return finite joint angles, got {array[tuple(row[:-1])].tolist()}{where}."
-        )
+        raise PolicyError(f"{who} must return finite joint angles, got {array[tuple(row[:-1])].tolist()}{where}.")
     return array.astype(np.float64)

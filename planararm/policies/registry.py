@@ -91,12 +91,8 @@ def make_policy(spec: Any, **kwargs: Any) -> IKPolicy:
 
 def _split(target: Any) -> tuple[str, str]:
     module, colon, attribute = target.partition(":") if isinstance(target, str) else ("", "", "")
-    if not (
-        module and colon and all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
-    ):
-        raise InvalidInputError(
-            f'A policy\'s target must look like "my_package.my_module:MyPolicy", got {target!r}.'
-        )
+    if not (module and colon and all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))):
+        raise InvalidInputError(f'A policy\'s target must look like "my_package.my_module:MyPolicy", got {target!r}.')
     return module, attribute
 
 
@@ -136,9 +132,7 @@ def _build(thing: Any, name: str, kwargs: dict[str, Any]) -> IKPolicy:
         thing, kwargs = _instance(thing, name, kwargs), {}
     if isinstance(thing, IKPolicy):
         if kwargs:
-            raise InvalidInputError(
-                f"Options {sorted(kwargs)} cannot be given to the finished policy {name!r}."
-            )
+            raise InvalidInputError(f"Options {sorted(kwargs)} cannot be given to the finished policy {name!r}.")
         return thing
     wrapper = AgentPolicy if callable(getattr(thing, "predict", None)) else FunctionPolicy
     if wrapper is AgentPolicy or callable(thing):
