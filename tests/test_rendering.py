@@ -1,0 +1,252 @@
+"""Pictures: the shapes as numbers, the pixels at known places, windows without a display."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from planararm.errors import InvalidInputError, MissingExtraError, UnknownNameError
+from planararm.obstacles import Obstacles
+from planararm.rendering import pygame_renderer
+from planararm.rendering.palette import PALETTE, clearance_color
+from planararm.rendering.pygame_renderer import PygameRenderer
+from planararm.rendering.shapes import Capsule, Cross, Disc, Label, Polyline, Snapshot, scene_shapes, scene_view
+from planararm.scene import Scene, make_scene
+from planararm.scene.generator import sample_scenes
+
+Q = np.array([0.4, 0.6, -0.5])
+
+
+def example(**changes: Any) -> Snapshot:
+    return Snapshot(**{"scene": make_scene("pillars"), "q": Q, "target_position": [1.0, -1.0], **changes})
+
+
+def of(snapshot: Snapshot, kind: type, role: str) -> list[Any]:
+    return [shape for shape in scene_shapes(snapshot) if isinstance(shape, kind) and shape.role == role]
+
+
+def run(program: str, **environment: str) -> str:
+    clean = {k: v for k, v in os.environ.items() if k not in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**clean, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class TestShapes:
+    def test_links_are_capsules_between_the_joints(self) -> None:
+        snapshot = example()
+        arm = snapshot.scene.arm
+        joints = arm.forward_kinematics(Q)
+        links = of(snapshot, Capsule, "link")
+        assert np.allclose([link.start for link in links], joints[:-1])
+        assert np.allclose([link.end for link in links], joints[1:])
+        assert {link.radius for link in links} == {arm.link_radius}
+
+    def test_discs_stand_where_they_are_at_the_time(self) -> None:
+        scene = make_scene("shuttle")
+        for time in (0.0, 1.3):
+            discs = of(Snapshot(scene, np.full(3, 0.1), time=time), Disc, "obstacle")
+            assert np.allclose([disc.center for disc in discs], scene.obstacles.positions(time))
+            assert np.allclose([disc.radius for disc in discs], scene.obstacles.radii)
+
+    def test_masked_discs_are_not_drawn(self) -> None:
+        arm = make_scene("empty").arm
+        discs = Obstacles([[2.0, 0.0], [0.0, 2.0]], [0.2, 0.2], mask=[False, True])
+        drawn = of(Snapshot(Scene(arm, discs), Q), Disc, "obstacle")
+        assert [disc.center for disc in drawn] == [(0.0, 2.0)]
+
+    def test_what_is_not_there_is_not_drawn(self) -> None:
+        bare = Snapshot(make_scene("empty"), Q)
+        assert not of(bare, Cross, "target")
+        assert not of(bare, Polyline, "path")
+        assert not of(bare, Polyline, "trail")
+        assert not of(bare, Capsule, "ghost")
+        assert not of(bare, Label, "text")
+
+    def test_target_path_trail_ghosts_and_text(self) -> None:
+        path, trail = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 2.0]]), np.linspace([0, 0], [1, 2], 50)
+        snapshot = example(path=path, trail=trail, ghosts=[Q + 0.3, Q - 0.3], text=("one", "two"))
+        assert of(snapshot, Cross, "target")[0].center == (1.0, -1.0)
+        assert np.array_equal(of(snapshot, Polyline, "path")[0].points, path)
+        pieces = of(snapshot, Polyline, "trail")
+        assert np.array_equal(pieces[0].points[0], trail[0])
+        assert np.array_equal(pieces[-1].points[-1], trail[-1])
+        assert len(of(snapshot, Capsule, "ghost")) == 6
+        assert all(ghost.alpha < 1 for ghost in of(snapshot, Capsule, "ghost"))
+        labels = of(snapshot, Label, "text")
+        assert [label.text for label in labels] == ["one", "two"]
+        assert labels[0].position[1] > labels[1].position[1]
+
+    def test_the_view_holds_the_workspace_and_inverts(self) -> None:
+        scene = make_scene("pillars")
+        view = scene_view(scene, (400, 300))
+        points = np.random.default_rng(0).uniform(-3, 3, (20, 2))
+        assert np.allclose(view.to_world(view.to_pixels(points)), points)
+        top = view.to_pixels(scene.arm.base + [0.0, scene.arm.reach])
+        assert 0 <= top[1] < 150
+        assert np.allclose(view.to_pixels(scene.arm.base), (200, 150))
+
+    def test_links_turn_red_towards_the_margin(self) -> None:
+        colors = [clearance_color(c, 1e-3, 0.2) for c in np.linspace(1e-3, 0.3, 60)]
+        assert clearance_color(-1.0, 1e-3, 0.2) == clearance_color(1e-3, 1e-3, 0.2) == PALETTE["link_danger"]
+        assert colors[-1] == clearance_color(np.inf, 1e-3, 0.2) == PALETTE["link"]
+        steps = np.abs(np.diff(np.array(colors, dtype=int), axis=0)).max()
+        assert steps < 40
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"q": [0.0, np.nan, 0.0]}, "q must be finite"),
+            ({"q": [0.0, 0.0]}, r"q must have shape"),
+            ({"q": np.zeros((2, 3))}, r"q must have shape \(3,\), got \(2, 3\)"),
+            ({"target_position": [1.0]}, "target_position must have shape"),
+            ({"path": [1.0, 2.0]}, r"path must have shape \(k, 2\)"),
+            ({"clearance": [1.0, 2.0]}, "clearance must be one number or 3"),
+            ({"scene": "pillars"}, "A snapshot needs a Scene, got str"),
+        ],
+    )
+    def test_bad_snapshot(self, changes: dict[str, Any], message: str) -> None:
+        with pytest.raises(InvalidInputError, match=message):
+            example(**changes)
+
+    def test_a_batch_is_refused(self) -> None:
+        batch = sample_scenes(np.random.default_rng(0), 2)
+        with pytest.raises(InvalidInputError, match=r"shows one scene, got a batch \(2,\); index it first"):
+            Snapshot(batch, Q)
+
+
+class TestPixels:
+    def test_colours_at_known_places(self) -> None:
+        snapshot = example(clearance=np.inf)
+        view = scene_view(snapshot.scene, (500, 500))
+        frame = PygameRenderer((500, 500)).draw(snapshot)
+        assert frame is not None
+
+        def assert_color(point: Any, role: str) -> None:
+            x, y = np.round(view.to_pixels(point)).astype(int)
+            # Averaging down rounds by a few levels.
+            assert np.abs(frame[y, x].astype(int) - PALETTE[role]).max() <= 3
+
+        joints = snapshot.scene.arm.forward_kinematics(Q)
+        assert_color(np.asarray(snapshot.scene.obstacles.centers)[0], "obstacle")
+        assert_color(joints[:2].mean(axis=0), "link")
+        assert_color(view.to_world([2.0, 2.0]), "background")
+
+    def test_frames_are_new_and_the_same(self) -> None:
+        renderer = PygameRenderer((120, 90))
+        first, second = renderer.draw(example()), renderer.draw(example())
+        assert first is not None
+        assert second is not None
+        assert first.shape == (90, 120, 3)
+        assert first.dtype == np.uint8
+        assert first is not second
+        assert np.array_equal(first, second)
+        first[:] = 0
+        assert np.array_equal(renderer.draw(example()), second)
+
+    def test_closing_is_legal_twice_and_drawing_goes_on(self) -> None:
+        renderer = PygameRenderer((60, 60))
+        before = renderer.draw(example())
+        renderer.close()
+        renderer.close()
+        assert np.array_equal(renderer.draw(example()), before)
+
+    @pytest.mark.parametrize("name", ["planararm/Reach-v0", "planararm/Track-v0"])
+    def test_environments_give_frames(self, name: str) -> None:
+        env = gym.make(name, render_mode="rgb_array", dials={"shuttling": 1.0})
+        env.reset(seed=0)
+        first = env.render()
+        for _ in range(5):
+            env.step(env.action_space.sample())
+        second = env.render()
+        assert isinstance(first, np.ndarray)
+        assert first.shape == (640, 640, 3)
+        assert not np.array_equal(first, second)
+        env.close()
+        env.close()
+
+    @pytest.mark.parametrize("size", [(0, 10), (10, 5000), (10.5, 10), 10, "10x10"])
+    def test_bad_size(self, size: Any) -> None:
+        with pytest.raises(InvalidInputError, match="size must be two whole numbers from 1 to 4096"):
+            PygameRenderer(size)
+
+    def test_bad_mode_and_fps(self) -> None:
+        with pytest.raises(UnknownNameError, match=r"Unknown render mode 'rgb'.*Known: human, rgb_array"):
+            PygameRenderer(mode="rgb")
+        with pytest.raises(InvalidInputError, match="fps must be > 0 or None, got 0"):
+            PygameRenderer(fps=0)
+
+    def test_missing_pygame_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pygame", None)
+        with pytest.raises(MissingExtraError, match=r'pip install "planararm\[render\]"'):
+            PygameRenderer().draw(example())
+
+
+class TestWindows:
+    def test_a_window_opens_with_the_first_frame_and_reports_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+        import pygame
+
+        renderer = PygameRenderer((200, 200), "human", fps=None)
+        assert renderer.events() == []
+        assert renderer.draw(example()) is None
+        renderer.events()
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_TAB, mod=0))
+        pygame.event.post(pygame.event.Event(pygame.MOUSEMOTION, pos=(10, 20), rel=(0, 0), buttons=(0, 0, 0)))
+        pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(10, 20), button=3))
+        pygame.event.post(pygame.event.Event(pygame.QUIT))
+        events = renderer.events()
+        assert [event.kind for event in events] == ["key", "move", "press", "quit"]
+        assert events[0].key == "tab"
+        assert events[2].pixel == (10, 20)
+        assert events[2].button == 3
+        renderer.close()
+        assert renderer.events() == []
+        renderer.close()
+
+    def test_human_mode_draws_in_reset_and_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+        drawn: list[Snapshot] = []
+
+        def draw(self: PygameRenderer, snapshot: Snapshot) -> None:
+            drawn.append(snapshot)
+
+        monkeypatch.setattr(pygame_renderer.PygameRenderer, "draw", draw)
+        env = gym.make("planararm/Track-v0", render_mode="human")
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
+        assert env.render() is None
+        assert len(drawn) == 2
+        assert len(drawn[0].path) == 201
+        env.close()
+
+    def test_human_mode_without_a_display_says_so(self) -> None:
+        program = (
+            "import numpy as np\n"
+            "from planararm.errors import InvalidInputError\n"
+            "from planararm.scene import make_scene\n"
+            "from planararm.rendering.shapes import Snapshot\n"
+            "from planararm.rendering.pygame_renderer import PygameRenderer\n"
+            "try:\n    PygameRenderer(mode='human').draw(Snapshot(make_scene('empty'), np.zeros(3)))\n"
+            "except InvalidInputError as error:\n    print(error)\n"
+        )
+        assert "needs a display, and there is none" in run(program, SDL_VIDEODRIVER="x11")
+
+    def test_arrays_need_no_display_and_pygame_waits_for_the_first_frame(self) -> None:
+        program = (
+            "import sys, gymnasium as gym, planararm\n"
+            "env = gym.make('planararm/Reach-v0', render_mode='rgb_array')\n"
+            "env.reset(seed=0)\n"
+            "env.step(env.action_space.sample())\n"
+            "print('pygame' in sys.modules)\n"
+            "print(env.render().shape, 'pygame' in sys.modules)\n"
+        )
+        assert run(program).split("\n")[:2] == ["False", "(640, 640, 3) True"]
