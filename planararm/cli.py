@@ -92,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
 
     play = command("play", _play, "a window in which the target follows the mouse")
     play.add_argument("--policy", default="closed-form", help="policy to begin with (default: %(default)s)")
-    play.add_argument("--scene", help="name or TOML file of the scene to begin with")
+    play.add_argument("--scene", help="name or TOML file of the scene to begin with (default: clutter)")
+    play.add_argument("--arm", help="name of the arm (default: the scene's)")
+    play.add_argument("--frames", type=int, help="end after so many frames (default: when the window is closed)")
     return parser
 
 
@@ -273,7 +275,7 @@ def _play(arguments: argparse.Namespace) -> int:
     from .play import play
 
     _find_modules_here()
-    options = {"policy": arguments.policy, "scene": arguments.scene}
+    options = {name: getattr(arguments, name) for name in ("policy", "scene", "arm", "frames")}
     play(**{name: value for name, value in options.items() if value is not None})
     return 0
 
