@@ -187,16 +187,22 @@ def launch(
         crew = _crew(parts - 1)
         for i, worker in enumerate(crew, start=1):
             worker.begin(kernel, edges[i], edges[i + 1], args)
-        errors: list[BaseException | None] = []
-        try:
-            kernel(edges[0], edges[1], *args)
-        finally:
-            errors = [worker.end() for worker in crew]
+        kernel(edges[0], edges[1], *args)
+        errors = [worker.end() for worker in crew]
+    except BaseException:
+        # Interrupted (Ctrl-C, say) with workers still busy: they finish, and nobody hands them another job.
+        _retire()
+        raise
     finally:
         _busy.release()
     for error in errors:
         if error is not None:
             raise error
+
+
+def _retire() -> None:
+    global _workers
+    _workers = (0, [])
 
 
 def _release_in_child() -> None:

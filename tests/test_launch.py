@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,25 @@ def test_a_launched_kernel_has_its_cache_stamped() -> None:
     discs = (np.zeros((0, 0, 2)), np.zeros((0, 0, 2)), np.zeros((0, 0)), np.zeros((0, 0), dtype=bool))
     launching.launch(certify_motions, 0, *empty, *discs, 0.0, 1e-6, np.zeros(0, np.int8), np.zeros(0), np.zeros(0))
     assert (Path(certify_motions.stats.cache_path) / launching.STAMP).read_text() == launching._fingerprint()
+
+
+def test_an_interrupted_launch_leaves_no_worker_half_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANARARM_NUM_THREADS", "2")
+    done: list[tuple[int, int]] = []
+
+    def slow(start: int, stop: int) -> None:
+        if start > 0:
+            time.sleep(0.2)
+        done.append((start, stop))
+
+    def interrupted(start: int, stop: int) -> None:
+        if start == 0 and stop > 0:
+            raise KeyboardInterrupt
+        slow(start, stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        launching.launch(interrupted, 1000, grain=1)
+    done.clear()
+    # Had a worker of the interrupted launch been asked again, its old end would have passed for this one's.
+    launching.launch(slow, 1000, grain=1)
+    assert {(0, 500), (500, 1000)} <= set(done)
