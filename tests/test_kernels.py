@@ -123,6 +123,7 @@ class TestCompileNotice:
     @pytest.fixture(autouse=True)
     def _nothing_compiled_yet(self, monkeypatch):
         monkeypatch.setattr(launch, "_ready", set())
+        monkeypatch.setattr(launch, "_told", False)
 
     def test_said_once_when_it_takes_long(self, monkeypatch, capsys):
         monkeypatch.setattr(launch, "NOTICE_AFTER", 0.02)
@@ -130,8 +131,12 @@ class TestCompileNotice:
         def slow(start, stop):
             time.sleep(0.2 if start == stop else 0.0)
 
+        def also_slow(start, stop):
+            slow(start, stop)
+
         launch.launch(slow, 5)
         launch.launch(slow, 5)
+        launch.launch(also_slow, 5)
         out, err = capsys.readouterr()
         assert out == ""
         assert err.splitlines() == ["planararm: compiling kernels, once per installation; the next start is fast ..."]

@@ -34,6 +34,7 @@ NOTICE_AFTER = 1.0
 STAMP = "planararm-kernels"
 _ready: set[int] = set()
 _checked: set[str] = set()
+_told = False
 _workers: tuple[int, list[_Worker]] = (0, [])
 _busy = threading.Lock()
 
@@ -51,15 +52,21 @@ def writable(*arrays: Any) -> tuple[Any, ...]:
     return tuple(np.array(array) for array in arrays)
 
 
+def _tell() -> None:
+    global _told
+    if not _told:
+        _told = True
+        sys.stderr.write("planararm: compiling kernels, once per installation; the next start is fast ...\n")
+
+
 @contextlib.contextmanager
 def _compiling() -> Iterator[None]:
-    """Around a first call, which may compile: tell the user when it takes long.
+    """Around a first call, which may compile: tell the user (once) when it takes long.
 
     The compiler makes millions of objects that live on; without the collector going through them again and again
     it takes an eighth less time.
     """
-    message = "planararm: compiling kernels, once per installation; the next start is fast ...\n"
-    timer = threading.Timer(NOTICE_AFTER, lambda: sys.stderr.write(message))
+    timer = threading.Timer(NOTICE_AFTER, _tell)
     timer.daemon = True
     timer.start()
     collecting = gc.isenabled()
