@@ -38,7 +38,7 @@ bench: $(VENV)/.for-dev
 
 clean:
 	rm -rf $(VENV) build dist runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find planararm tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find planararm tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A venv whose pip works is kept as it is; anything else is made anew.
 $(VENV)/.created:

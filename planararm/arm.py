@@ -15,6 +15,9 @@ from .errors import InvalidArmError, UnknownNameError
 FloatArray = npt.NDArray[np.float64]
 
 MAX_JOINTS = 64
+WORKSPACE = 2.0
+"""Targets and discs of an environment lie within this many reaches of the base, in x and in y."""
+
 DEFAULT_VELOCITY_LIMIT = 2.0
 RELATIVE_LINK_RADIUS = 0.01
 

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--suite", default=DEFAULT_SUITE, help="name of the suite (default: %(default)s)")
     bench.add_argument("--out", type=Path, help="folder for the results (default: runs/ and the suite's name)")
-    bench.add_argument("--seed", type=int, default=0, help="seed for policies that draw random numbers (default: 0)")
+    bench.add_argument("--seed", type=_whole, default=0, help="seed for policies that draw random numbers (default: 0)")
     bench.add_argument(
         "--policy-kwargs",
         metavar="JSON",
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--path", help="name or CSV file of a target path (default: one known to be trackable)")
     render.add_argument("--arm", help="name of the arm (default: the scene's, else unit3)")
     render.add_argument("--env", help="id of the environment (default: planararm/Track-v0)")
-    render.add_argument("--seed", type=int, default=0, help="seed of the episode (default: 0)")
+    render.add_argument("--seed", type=_whole, default=0, help="seed of the episode (default: 0)")
     render.add_argument("--steps", type=int, default=200, help="control steps at most (default: %(default)s)")
     render.add_argument("--out", type=Path, required=True, help="file ending in .png (last frame), .gif or .mp4")
 
@@ -156,7 +156,8 @@ def _score(
         return INTERRUPTED
     if progress.num_done:
         print(
-            f"planararm: {progress.num_done} of {progress.num_rows} rows were there already; --fresh starts over.",
+            f"planararm: {progress.num_done} of {progress.num_rows} rows were there already, from an earlier run; "
+            "where a policy has changed since, --fresh starts over, --out takes another folder.",
             file=sys.stderr,
         )
     print_leaderboard(build_leaderboard(rows), console)
@@ -280,6 +281,13 @@ def _play(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _whole(text: str) -> int:
+    """A whole number >= 0 from the command line."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 0, got {text!r}")
+    return int(text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -300,6 +308,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         print(f"planararm: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        if arguments.debug:
+            raise
+        print(f"planararm: cannot read or write: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("\nplanararm: interrupted.", file=sys.stderr)

@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from .arm import FloatArray, PlanarArm
+from .arm import WORKSPACE, FloatArray, PlanarArm
 from .errors import InvalidInputError, UnknownNameError
 from .obstacles import Obstacles
 from .scene import DEFAULT_SAFETY_MARGIN, Scene
 
 CONTROL_MODES = ("position", "delta")
-WORKSPACE = 2.0
-"""Targets and discs of an environment lie within this many reaches of the base, in x and in y."""
 
 
 def is_number(value: Any) -> bool:
@@ -74,7 +72,7 @@ class EnvInterface:
     def __post_init__(self) -> None:
         for name, least in (("max_obstacles", 0), ("num_preview", 1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1000:
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= 1000:
                 raise InvalidInputError(f"{name} must be a whole number in [{least}, 1000], got {value!r}.")
         if self.control_mode not in CONTROL_MODES:
             raise UnknownNameError("control_mode", self.control_mode, CONTROL_MODES)

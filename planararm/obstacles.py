@@ -133,7 +133,9 @@ class Obstacles:
         length = xp.where(moving, length, xp.ones_like(length))
         rate = xp.where(moving, self.shuttle[..., 2] / length, xp.zeros_like(length))
         elapsed = time[..., None] if not isinstance(time, float | int) and time.ndim else time
-        return (self.shuttle[..., 3] + rate * elapsed) % 2.0
+        phase = (self.shuttle[..., 3] + rate * elapsed) % 2.0
+        # A remainder of a tiny negative number rounds up to the divisor.
+        return xp.where(phase < 2.0, phase, xp.zeros_like(phase))
 
     def after(self, time: float | Array) -> Obstacles:
         """The same discs with their clock set ``time`` [s] ahead: shuttles go on from where they are then."""
@@ -147,6 +149,13 @@ class Obstacles:
     def frozen_at(self, time: float) -> Obstacles:
         """The static discs that these are at ``time`` [s]."""
         return Obstacles(self.positions(time), self.radii, None, self.mask)
+
+    def compact(self) -> Obstacles:
+        """Unbatched discs without their empty slots; batched ones, or without a mask, as they are."""
+        if self.mask is None or self.batch_shape:
+            return self
+        shuttle = None if self.shuttle is None else self.shuttle[self.mask]
+        return Obstacles(self.centers[self.mask], self.radii[self.mask], shuttle)
 
     def __getitem__(self, index: Any) -> Obstacles:
         """Index the batch axes."""

@@ -53,10 +53,12 @@ def witness_path(rng: np.random.Generator, scene: Scene, num_steps: int, dt: flo
     keys = np.array([draw_key(rng) for _ in range(count)], dtype=np.uint64)
     mask = np.array(np.broadcast_to(True if discs.mask is None else discs.mask, (*batch, m))).reshape(count, m)
     paths, found = np.empty((count, num_steps + 1, n)), np.empty(count, dtype=bool)
+    centers = np.array(discs.positions(), dtype=np.float64).reshape(count, m, 2)
+    radii = np.array(discs.radii, dtype=np.float64).reshape(count, m)
     launch(
         draw_witnesses, count, keys, *writable(arm.joint_limits, arm.joint_velocity_limits), float(dt),
-        *writable(arm.link_lengths, arm.base), arm.link_radius, np.array(discs.positions()).reshape(count, m, 2),
-        np.array(discs.radii).reshape(count, m), mask, scene.safety_margin, paths, found, grain=1,
+        *writable(arm.link_lengths, arm.base), arm.link_radius, centers, radii, mask, scene.safety_margin, paths, found,
+        grain=1,
     )  # fmt: skip
     if not found.all():
         raise InvalidSceneError(

@@ -79,7 +79,7 @@ def test_bench_says_when_nothing_was_left_to_do(tmp_path, capsys):
     assert "were there already" not in capsys.readouterr().err
     before = (tmp_path / "out" / RESULTS).read_bytes()
     assert run(*BENCH, "hold", "--out", tmp_path / "out") == 0
-    assert "20 of 20 rows were there already; --fresh starts over" in " ".join(capsys.readouterr().err.split())
+    assert "20 of 20 rows were there already, from an earlier run" in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "out" / RESULTS).read_bytes() == before
 
 

@@ -24,7 +24,7 @@ class Transition(NamedTuple):
     Attributes:
         q: ``(*batch, n)`` where the arm ended [rad].
         velocity: ``(*batch, n)`` mean joint velocity of the step [rad/s].
-        collision: ``(*batch,)`` bool: the command would have met a disc, or a disc met the arm.
+        collision: ``(*batch,)`` bool: the command was not certified to stay clear (to 1e-6 m), or a disc met the arm.
         clearance: ``(*batch,)`` signed distance where it ended [m]; inf without discs.
         fraction: ``(*batch,)`` executed part of the command, after its scaling to the velocity limits.
     """
@@ -60,7 +60,8 @@ def advance(
 
     The command is clipped to the joint limits; the step is scaled by one factor for all joints to the velocity
     limits, so that what is executed is a prefix of the straight motion to the command; the motion is certified as a
-    whole (:mod:`planararm.kernels.certificate`) and, on contact, stops just before it.
+    whole (:mod:`planararm.kernels.certificate`) and, on contact, stops just before it. An arm that a moving disc has
+    run into may move away from it, not into it.
 
     Args:
         q: ``(*batch, n)`` present configuration [rad].
@@ -80,11 +81,14 @@ def advance(
     q, q_command = finite_array("q", q, (n,)), finite_array("q_command", q_command, (n,))
     if not (np.isfinite(dt) and dt > 0):
         raise InvalidInputError(f"dt must be > 0, got {dt!r}.")
+    if not np.isfinite(time):
+        raise InvalidInputError(f"time must be finite, got {time!r}.")
     batch = broadcast_batch(q=q.shape[:-1], q_command=q_command.shape[:-1], scene=scene.batch_shape)
     count = math.prod(batch)
 
     def rows(values: Any, *trailing: int) -> Any:
-        return np.array(np.broadcast_to(values, (*batch, *trailing))).reshape(count, *trailing)
+        spread = np.broadcast_to(np.asarray(values), (*batch, *trailing)).reshape(count, *trailing)
+        return np.array(spread, dtype=bool if spread.dtype == bool else np.float64, order="C")
 
     now = discs.positions(time)
     drift = rows(discs.positions(time + dt) - now, m, 2)

@@ -31,14 +31,14 @@ HEAD_START = 128
 
 def _read_obstacles(discs: Any) -> Obstacles:
     if isinstance(discs, Obstacles):
-        return discs
+        return discs.compact()
     known = [field.name for field in fields(Obstacles)]
     if not isinstance(discs, Mapping) or not {"centers", "radii"} <= set(discs):
         raise InvalidSceneError(f"obstacles must be Obstacles, or a mapping with centers and radii, got {discs!r}.")
     for name in discs:
         if name not in known:
             raise UnknownNameError("obstacle argument", name, known)
-    return Obstacles(**discs)
+    return Obstacles(**discs).compact()
 
 
 class State:
@@ -81,8 +81,8 @@ class State:
     def scene(self, i: int, task: Task) -> Scene:
         """The scene of element ``i`` as it is now; shuttling discs go on from where they are."""
         there = self.present[i]
-        shuttle = self.shuttle[i, there] if self.moving[i] else None
-        discs = Obstacles(self.home[i, there], self.radii[i, there], shuttle)
+        shuttle = self.shuttle[i, there]
+        discs = Obstacles(self.home[i, there], self.radii[i, there], shuttle if shuttle.any() else None)
         return Scene(task.interface.arm, discs.after(float(self.steps[i]) * task.interface.dt), task.safety_margin)
 
 

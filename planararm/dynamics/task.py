@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arm import FloatArray
+from ..arm import WORKSPACE, FloatArray
 from ..errors import InvalidInputError, InvalidSceneError, UnknownNameError
-from ..interface import WORKSPACE, EnvInterface
+from ..interface import EnvInterface
 from ..scene import Scene
 from ..scene.generator import Dials
 from .advance import on_collision_code

@@ -16,7 +16,7 @@ from ..kernels import episode
 from ..scene import Scene
 from ..scene.generator import draw_key
 from .checks import check_render_mode, read_action
-from .config import build_task
+from .config import build_task, check_arguments
 from .viewer import Viewer
 
 RENDER_MODES = ("human", "rgb_array")
@@ -103,7 +103,7 @@ class ArmEnv(gym.Env[dict[str, Any], Any]):
     Everything random is a pure function of one 64-bit key drawn from `np_random`: the discs (unless `scene` is
     given), a free start, and a target that is the forward kinematics of a free configuration, hence reachable; in
     `Track` a path of which a certified, velocity-feasible motion is known, started on. `reset(options=...)` takes
-    `q`, `target_position` and `obstacles`; `reachable` then is the ground truth's verdict.
+    `q`, `target_position` and `obstacles`; in `Reach`, `reachable` then is the ground truth's verdict.
 
     ## Episode end
 
@@ -129,6 +129,7 @@ class ArmEnv(gym.Env[dict[str, Any], Any]):
     def __init__(self, task: str = "reach", *, render_mode: str | None = None, **arguments: Any) -> None:
         check_render_mode(render_mode, RENDER_MODES)
         self.render_mode = render_mode
+        check_arguments(arguments)
         self.task = build_task(task, **arguments)
         self.observation_space: gym.spaces.Dict = self.interface.observation_space
         self.action_space: gym.spaces.Box = self.interface.action_space

@@ -46,4 +46,5 @@ def read_action(name: str, action: Any, shape: tuple[int, ...]) -> npt.NDArray[n
     finite = np.isfinite(numbers)
     if not finite.all():
         raise InvalidInputError(f"{name} must be finite, got {np.asarray(action)[~finite][0]} among its numbers.")
-    return np.ascontiguousarray(numbers)
+    # Kernels are compiled for writable arrays.
+    return np.ascontiguousarray(numbers) if numbers.flags.writeable else numbers.copy(order="C")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,23 @@ from ..scene.generator import make_dials, obstacle_range
 from ..scene.library import make_scene
 
 TASKS = ("reach", "track")
+DEFAULT_SLOTS = 8
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse names that :func:`build_task` does not take, with a suggestion.
+
+    Raises:
+        UnknownNameError: No such argument.
+    """
+    known = [*inspect.signature(build_task).parameters, "render_mode"]
+    for name in arguments:
+        if name not in known:
+            raise UnknownNameError("environment argument", name, known)
+
+
+def _slots(fixed: Scene | None) -> int:
+    return max(DEFAULT_SLOTS, 0 if fixed is None else fixed.obstacles.num_obstacles)
 
 
 def build_task(
@@ -25,7 +43,7 @@ def build_task(
     arm: Any = None,
     scene: Any = None,
     num_obstacles: int | tuple[int, int] = 3,
-    max_obstacles: int = 8,
+    max_obstacles: int | None = None,
     dials: Mapping[str, Any] | None = None,
     path: Any = None,
     num_steps: int = 200,
@@ -45,7 +63,7 @@ def build_task(
             or the scene's.
         scene: A scene's name, a mapping, a ``.toml`` file or a Scene: fixed for all episodes. None: random discs.
         num_obstacles: Number of random discs, or a range of it.
-        max_obstacles: Disc slots of the observation.
+        max_obstacles: Disc slots of the observation; default 8, or as many as the fixed scene has discs if more.
         dials: Difficulty of random scenes, see :class:`planararm.scene.generator.Dials`.
         path: Track only: a path's name, a mapping, a ``.csv`` file or a Path; None: a random path that is known to
             be trackable (:func:`planararm.witness_path`).
@@ -69,13 +87,13 @@ def build_task(
         fixed = make_scene(scene) if own_arm else make_scene(scene, arm=make_arm(arm))
         if arm is not None and make_arm(arm) != fixed.arm:
             raise InvalidInputError("arm and scene name two different arms; leave arm out to take the scene's.")
-        if safety_margin is not None:
-            fixed = Scene(fixed.arm, fixed.obstacles, safety_margin)
+        kept = fixed.safety_margin if safety_margin is None else safety_margin
+        fixed = Scene(fixed.arm, fixed.obstacles.compact(), kept)
     built = fixed.arm if fixed is not None else make_arm("unit3" if arm is None else arm)
     margin = fixed.safety_margin if fixed is not None else safety_margin
     interface = EnvInterface(
         built,
-        max_obstacles=max_obstacles,
+        max_obstacles=_slots(fixed) if max_obstacles is None else max_obstacles,
         num_preview=num_preview,
         control_mode=control_mode,
         dt=dt,

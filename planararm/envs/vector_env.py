@@ -18,7 +18,7 @@ from ..kernels import episode
 from ..scene.generator import draw_key
 from .arm_env import RENDER_FPS
 from .checks import check_render_mode, read_action
-from .config import build_task
+from .config import build_task, check_arguments
 from .viewer import Viewer
 
 INFO_MASKS = tuple(
@@ -37,13 +37,13 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
     """Many :class:`planararm.envs.ArmEnv` in one array, stepped by one compiled call.
 
     Element i seeded with ``seed + i`` runs bit for bit the episodes of a single environment with that seed.
-    Autoreset mode: NEXT_STEP (the step after an episode's last one resets it; its action is not looked at and its
+    Autoreset mode: NEXT_STEP (the step after an episode's last one resets it; its action is not used and its
     reward is 0). ``info`` holds arrays with the keys of the single environment and Gymnasium's ``_key`` masks.
 
     Args:
         num_envs: Number of elements.
         max_episode_steps: Steps until truncation; -1: no limit, as in ``gym.make``.
-        render_mode: ``"rgb_array"``: :meth:`render` returns a list of frames.
+        render_mode: ``"rgb_array"``: :meth:`render` returns a tuple of frames.
         task: ``"reach"`` or ``"track"``.
         **arguments: See :func:`planararm.envs.config.build_task`.
 
@@ -74,6 +74,7 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
         check_render_mode(render_mode, RENDER_MODES)
         self.num_envs, self.render_mode = int(num_envs), render_mode
         self.max_episode_steps = int(steps) if steps > 0 else np.iinfo(np.int64).max
+        check_arguments(arguments)
         self.task = build_task(task, **arguments)
         self.interface = self.task.interface
         self.arm = self.interface.arm
@@ -160,8 +161,11 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
         terminated = dynamics.terminated.copy()
         self._done = terminated | truncated
         self._any_done = bool(self._done.any())
-        for viewer in self._viewers:
-            viewer.record()
+        for viewer, step in zip(self._viewers, dynamics.state.steps, strict=False):
+            if step == 0:
+                viewer.restart()
+            else:
+                viewer.record()
         return self._observation(), dynamics.reward.copy(), terminated, truncated, self._info()
 
     def _observation(self) -> Observation:

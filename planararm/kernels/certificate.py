@@ -158,8 +158,10 @@ def free_fractions(
                 drifted = 0.0
                 if ux != 0.0 or uy != 0.0:
                     drifted = math.sqrt(ux * ux + uy * uy)
+                radius = radii[i, j]
+                wall = radius + link_radius + margins[r, p] + rounding + ROUNDING * (abs(cx) + abs(cy) + radius)
                 gain = _free_time(
-                    gap, along, radii[i, j] + link_radius + margins[r, p] + rounding, cx, cy, ux, uy, drifted,
+                    gap, along, wall, cx, cy, ux, uy, drifted,
                     ax, ay, bx, by, speeds[k, 0], speeds[k, 1], speeds[k + 1, 0], speeds[k + 1, 1], lengths[k],
                     abs(rates[r, k]), bounds[0, k + 1] + drifted, bounds[1, k], bounds[1, k + 1], bounds[2, k],
                     base_x, base_y, resolution,
@@ -259,8 +261,9 @@ def certify_motions(
             status[i], fraction[i], contact_time[i] = FREE, free[r], np.nan
             if free[r] < 1.0:
                 status[i] = UNDECIDED
-                # At the very moment, too: a start in contact may leave the disc within the tolerance.
-                for probe in (free[r], min(1.0, free[r] + tolerance)):
+                # At the very moment and at several after it: the arm may leave the disc again within the tolerance.
+                for step in range(7):
+                    probe = min(1.0, free[r] + (tolerance * 0.25 ** (6 - step) if step > 0 else 0.0))
                     if status[i] == UNDECIDED and _in_contact(
                         r, i, probe, phi, rates, lengths, base, link_radius, centers, drift, radii, pairs, margins,
                         count, joints,

@@ -31,6 +31,9 @@ array that it hands to a function or takes a row of, which costs more than the a
 """
 
 NOTICE_AFTER = 1.0
+PATIENCE = 5.0
+"""How long an interrupted launch waits for its workers [s]; they were done already if nothing comes."""
+
 STAMP = "planararm-kernels"
 _ready: set[int] = set()
 _checked: set[str] = set()
@@ -93,7 +96,8 @@ class _Worker:
     def _run(self) -> None:
         while True:
             self._start.acquire()
-            assert self._job is not None
+            if self._job is None:
+                return
             kernel, start, stop, args = self._job
             try:
                 kernel(start, stop, *args)
@@ -111,6 +115,12 @@ class _Worker:
         self._end.acquire()
         error, self._error = self._error, None
         return error
+
+    def dismiss(self) -> None:
+        """Wait for a range that may still be running, then let the thread end."""
+        self._end.acquire(timeout=PATIENCE)
+        self._job = None
+        self._start.release()
 
 
 def _crew(size: int) -> list[_Worker]:
@@ -197,7 +207,7 @@ def launch(
         kernel(edges[0], edges[1], *args)
         errors = [worker.end() for worker in crew]
     except BaseException:
-        # Interrupted (Ctrl-C, say) with workers still busy: they finish, and nobody hands them another job.
+        # Interrupted (Ctrl-C, say) with workers still busy: the arrays are the caller's again only when they are done.
         _retire()
         raise
     finally:
@@ -208,8 +218,12 @@ def launch(
 
 
 def _retire() -> None:
+    """Wait for the workers and let them go; the next launch makes new ones."""
     global _workers
+    crew = _workers[1] if _workers[0] == os.getpid() else []
     _workers = (0, [])
+    for worker in crew:
+        worker.dismiss()
 
 
 def _release_in_child() -> None:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..arm import WORKSPACE
 from .certificate import BLOCK, free_fractions, plan_motions
 from .chain import clearance, headings, joint_positions
 from .launch import entry, jit
@@ -61,7 +62,9 @@ def draw_discs(
             if dx != 0.0 or dy != 0.0:
                 fraction = min(1.0, max(0.0, ((base[0] - x) * dx + (base[1] - y) * dy) / (dx * dx + dy * dy)))
             room = math.hypot(x + fraction * dx - base[0], y + fraction * dy - base[1]) - radius - link_radius
-            if room >= max(base_clearance * reach, margin):
+            across = max(abs(x - base[0]), abs(x + dx - base[0]))
+            along = max(abs(y - base[1]), abs(y + dy - base[1]))
+            if room >= max(base_clearance * reach, margin) and max(across, along) <= WORKSPACE * reach:
                 present[j] = True
                 centers[j, 0], centers[j, 1], radii[j] = x, y, radius
                 shuttle[j, 0], shuttle[j, 1], shuttle[j, 2], shuttle[j, 3] = dx, dy, speed, phase

@@ -68,11 +68,9 @@ def measure(start, stop, q, lengths, base, discs, extent, joints, distances, cle
             most = max(most, extent[first + r])
             x[0, r], y[0, r], smallest[r] = base[0], base[1], np.inf
         for k in range(n):
-            length = lengths[k]
             for r in range(rows):
-                # The running sum of the joint angles is kept in the rows of the sines until they replace it.
-                sines[k, r] = q[first + r, k] + (cosines[k - 1, r] if k > 0 else 0.0)
-                cosines[k, r] = sines[k, r]
+                # The running sum of the joint angles is kept in the rows of the cosines until they replace it.
+                cosines[k, r] = q[first + r, k] + (cosines[k - 1, r] if k > 0 else 0.0)
         for k in range(n):
             length = lengths[k]
             for r in range(rows):
@@ -96,6 +94,22 @@ def measure(start, stop, q, lengths, base, discs, extent, joints, distances, cle
             clearance[first + r] = smallest[r]
             for k in range(n + 1):
                 joints[first + r, k, 0], joints[first + r, k, 1] = x[k, r], y[k, r]
+
+
+@jit
+def _closes_in(i, k, j, r, joints, rates, centers):
+    """Whether the motion of row ``r`` begins by driving link ``k`` deeper into disc ``j``, which it touches."""
+    gap, along = axis_distance(
+        joints[i, k, 0], joints[i, k, 1], joints[i, k + 1, 0], joints[i, k + 1, 1], centers[i, j, 0], centers[i, j, 1]
+    )
+    vx, vy = 0.0, 0.0
+    for a in range(k + 1):
+        share = 1.0 if a < k else along
+        vx -= share * rates[r, a] * (joints[i, a + 1, 1] - joints[i, a, 1])
+        vy += share * rates[r, a] * (joints[i, a + 1, 0] - joints[i, a, 0])
+    x = joints[i, k, 0] + along * (joints[i, k + 1, 0] - joints[i, k, 0])
+    y = joints[i, k, 1] + along * (joints[i, k + 1, 1] - joints[i, k, 1])
+    return gap > 0.0 and (x - centers[i, j, 0]) * vx + (y - centers[i, j, 1]) * vy < 0.0
 
 
 @jit
@@ -130,6 +144,7 @@ def move(
     n = lengths.size
     most_pairs = n * radii.shape[1]
     which, count, free, worst = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64), np.empty(BLOCK), np.empty(BLOCK)
+    held = np.empty(BLOCK, np.bool_)
     phi, delta, rates, travel = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((n, BLOCK))
     pose, pairs, gaps = (
         np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, most_pairs, 2), np.int64), np.empty((BLOCK, most_pairs, 2)),
@@ -140,7 +155,7 @@ def move(
         most = 0
         for r in range(rows):
             i = first + r
-            which[r], count[r] = i, 0
+            which[r], count[r], held[r] = i, 0, False
             if not skip[i]:
                 collided[i] = False
             most = max(most, extent[i])
@@ -168,6 +183,8 @@ def move(
                         continue
                     if exact <= 0.0:
                         collided[i] = True
+                        if _closes_in(i, k, j, r, joints, rates, centers):
+                            held[r] = True
                         continue
                     p = count[r]
                     count[r] = p + 1
@@ -201,8 +218,10 @@ def move(
                     # Ever smaller steps towards a disc must not end where rounding glues the arm to it.
                     if margins[r, p] < 0.5 * NEAREST_STAND:
                         done = 0.0
-                if on_collision == IGNORE:
-                    done = 1.0
+            if held[r]:
+                done = 0.0
+            if on_collision == IGNORE:
+                done = 1.0
             fraction[i] = done
             whole = done == 1.0 and worst[r] == 1.0
             for a in range(n):

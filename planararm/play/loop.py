@@ -61,6 +61,8 @@ def run(model: PlayModel, controller: Controller, renderer: PygameRenderer, fram
         while controller.running and (frames is None or shown < frames):
             picture = overlay(model, layout, help_shown=controller.help_shown)
             renderer.draw(snapshot(model), view=layout.view(model.scene), overlay=picture)
+            if frames is None and not renderer.is_on_screen:
+                raise InvalidInputError("The window needs a display, and there is none; planararm render needs none.")
             for event in renderer.events():
                 controller.handle(event)
             model.step()

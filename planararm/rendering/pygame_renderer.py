@@ -120,6 +120,11 @@ class PygameRenderer:
         pygame.display.set_caption(self.caption)
         self._clock = pygame.time.Clock()
 
+    @property
+    def is_on_screen(self) -> bool:
+        """Whether there is a window that somebody can see; where there is no screen, SDL may draw one off it."""
+        return self._window is not None and _load_pygame().display.get_driver() != "offscreen"
+
     def events(self) -> list[InputEvent]:
         """What has happened in the window since the last call; empty before the first frame."""
         if self._window is None:

@@ -50,7 +50,7 @@ class Scene:
         object.__setattr__(self, "safety_margin", margin)
         room = np.where(self._mask(), self.base_clearance(), np.inf)
         # Observations carry float32 discs: a disc at exactly the margin may come back a little nearer.
-        covers = room < margin - 1e-6 * self.arm.reach
+        covers = room < margin - 1e-6 * (self.arm.reach + np.abs(self.arm.base).max())
         if covers.any():
             where = tuple(int(i) for i in np.argwhere(covers)[0])
             center = np.asarray(self.obstacles.centers)[where].tolist()

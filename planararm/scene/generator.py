@@ -120,8 +120,7 @@ def sample_scenes(
         *make_dials(dials).kernel_arguments(built.reach),
         centers, radii, shuttle, present,
     )  # fmt: skip
-    moving = bool((shuttle[..., 2] > 0).any())
-    return Scene(built, Obstacles(centers, radii, shuttle if moving else None, present), margin)
+    return Scene(built, Obstacles(centers, radii, shuttle if shuttle.any() else None, present), margin)
 
 
 def sample_scene(
