@@ -161,6 +161,8 @@ def _score(
             file=sys.stderr,
         )
     print_leaderboard(build_leaderboard(rows), console)
+    for line in _crashes(rows):
+        print(f"planararm: {line}", file=sys.stderr)
     if not report:
         return 0
     try:
@@ -173,6 +175,19 @@ def _score(
         return 0
     console.print(f"\nReport: {page}", soft_wrap=True, highlight=False)
     return 0
+
+
+def _crashes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """One line per policy that crashed: how often, and what it said the first time."""
+    lines = []
+    for policy in dict.fromkeys(row["policy"] for row in rows):
+        own = [row for row in rows if row["policy"] == policy]
+        crashed = [row for row in own if row["outcome"] == "crashed"]
+        if crashed:
+            lines.append(
+                f"{policy} crashed on {len(crashed)} of {len(own)} tasks; the first time: {crashed[0]['message']}"
+            )
+    return lines
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -133,7 +133,15 @@ def score(policy: str, rows: Sequence[Row]) -> Score:
     largest, truth = _column(rows, "error_max"), _column(rows, "truth")
     valid, claimed = _column(rows, "valid").astype(bool), _column(rows, "claimed").astype(bool)
     outcomes = Counter(str(row["outcome"]) for row in rows)
-    met = np.array([row["outcome"] == Outcome.OK for row in rows])
+    # Along a path it is the answers that are claimed, and the arm may not get there in time: only the check of the
+    # answers, which the outcome tells, refutes such a claim.
+    refuted = np.array(
+        [
+            row["outcome"] == Outcome.CLAIMED_WRONGLY
+            or (row["kind"] == "ik" and bool(row["claimed"]) and row["outcome"] != Outcome.OK)
+            for row in rows
+        ]
+    )
     solvable, hopeless = truth != Truth.UNREACHABLE, truth == Truth.UNREACHABLE
     summary = summarize_errors((error / reach)[solvable])
     worst = (largest / reach)[solvable]
@@ -149,7 +157,7 @@ def score(policy: str, rows: Sequence[Row]) -> Score:
         solve_time=_statistic(_column(rows, "solve_time"), 50),
         latency=_statistic(_column(rows, "latency"), 50),
         latency_p95=_statistic(_column(rows, "latency"), 95),
-        false_claims=_share(~met[claimed]),
+        false_claims=_share(refuted[claimed | refuted]),
         honesty=_share(~claimed[hopeless]),
         outcomes=outcomes,
     )
