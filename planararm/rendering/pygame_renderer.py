@@ -239,7 +239,8 @@ class _Canvas:
         size, radius = shape.size * view.scale, shape.width * view.scale / 2
         self._stroke(surface, (x - size, y), (x + size, y), radius, shape.color)
         self._stroke(surface, (x, y - size), (x, y + size), radius, shape.color)
-        self._pygame.draw.circle(surface, shape.color, (x, y), 0.65 * size, max(1, round(2 * radius)))
+        # pygame grows the ring inwards from its radius; its middle belongs at 0.65 of the size.
+        self._pygame.draw.circle(surface, shape.color, (x, y), 0.65 * size + radius, max(1, round(2 * radius)))
 
     def _box(self, surface: Any, shape: Box, view: View) -> None:
         (left, bottom), (right, top) = view.to_pixels([shape.lower, shape.upper]).tolist()
@@ -257,6 +258,10 @@ class _Canvas:
             x -= text.get_width()
         elif shape.align == "center":
             x -= text.get_width() / 2
+        if shape.halo is not None:
+            rim = self._rendered(shape.text, height, shape.halo)
+            for dx, dy in itertools.product((-SUPERSAMPLING, 0, SUPERSAMPLING), repeat=2):
+                surface.blit(rim, (round(x) + dx, round(y) + dy))
         surface.blit(text, (round(x), round(y)))
 
     def _rendered(self, text: str, height: int, color: RGB) -> Any:

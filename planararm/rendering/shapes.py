@@ -95,7 +95,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Label:
-    """One line of text of the given ``height``; ``position`` is its top left, or right, corner."""
+    """One line of text of the given ``height``; ``position`` is its top left, or right, corner.
+
+    ``halo`` is the colour of a thin rim that keeps it legible on top of anything.
+    """
 
     text: str
     position: Point
@@ -103,6 +106,7 @@ class Label:
     color: RGB
     role: str
     align: str = "left"
+    halo: RGB | None = None
     alpha: float = 1.0
 
 
@@ -330,8 +334,12 @@ def _arm(snapshot: Snapshot) -> list[Shape]:
 def _target(snapshot: Snapshot) -> list[Shape]:
     if snapshot.target_position is None:
         return []
-    reach = snapshot.scene.arm.reach
-    return [Cross(_point(snapshot.target_position), 0.04 * reach, 0.009 * reach, PALETTE["target"], "target")]
+    center, reach = _point(snapshot.target_position), snapshot.scene.arm.reach
+    # On a disc or a link, green alone would hardly show.
+    return [
+        Cross(center, 0.04 * reach, 0.02 * reach, PALETTE["background"], "target_halo"),
+        Cross(center, 0.04 * reach, 0.009 * reach, PALETTE["target"], "target"),
+    ]
 
 
 def _text(snapshot: Snapshot, aspect: float) -> list[Shape]:
@@ -339,6 +347,9 @@ def _text(snapshot: Snapshot, aspect: float) -> list[Shape]:
     half, height = VIEW_MARGIN * arm.reach, 0.055 * arm.reach
     left, top = arm.base[0] - half * max(aspect, 1.0), arm.base[1] + half * max(1 / aspect, 1.0)
     return [
-        Label(line, (left + height, top - height * (0.8 + 1.35 * i)), height, PALETTE["text"], "text")
+        Label(
+            line, (left + height, top - height * (0.8 + 1.35 * i)), height,
+            PALETTE["text"], "text", halo=PALETTE["background"],
+        )
         for i, line in enumerate(snapshot.text)
-    ]
+    ]  # fmt: skip
