@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,58 @@ def test_a_film_has_all_frames(tmp_path: Path) -> None:
     assert (count, seconds) == (9, pytest.approx(0.45, abs=0.06))
 
 
+def test_a_film_shows_the_frames_padded_to_even_sides(tmp_path: Path) -> None:
+    path = write_frames(frames(5, 41, 61), tmp_path / "a.mp4", fps=20)
+    decode = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(decode, capture_output=True, check=True).stdout
+    shown = np.frombuffer(raw, np.uint8).reshape(-1, 42, 62, 3).astype(int)
+    assert len(shown) == 5
+    for frame, expected in zip(shown, frames(5, 41, 61), strict=True):
+        assert np.abs(frame[:41, :61] - expected).mean() < 8
+
+
+def test_a_film_is_written_as_its_frames_come(tmp_path: Path) -> None:
+    alive = 0
+
+    class Counted(np.ndarray):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    most = 0
+
+    def many() -> Iterator[np.ndarray]:
+        nonlocal alive, most
+        for frame in frames(12):
+            alive += 1
+            most = max(most, alive)
+            yield frame.view(Counted)
+
+    write_frames(many(), tmp_path / "a.mp4")
+    assert 1 <= most <= 4
+
+
+def test_an_animation_repeats_and_is_no_faster_than_players_are(tmp_path: Path) -> None:
+    with Image.open(write_frames(frames(3), tmp_path / "a.gif", fps=1000)) as animation:
+        assert animation.info["duration"] == 20
+        assert animation.info["loop"] == 0
+
+
+def test_frames_that_stand_still_keep_their_time(tmp_path: Path) -> None:
+    with Image.open(write_frames(frames(1) * 6, tmp_path / "a.gif", fps=10)) as animation:
+        times = []
+        for i in range(animation.n_frames):
+            animation.seek(i)
+            times.append(animation.info["duration"])
+    assert sum(times) == 600
+
+
+def test_a_path_may_be_text_and_its_suffix_in_capitals(tmp_path: Path) -> None:
+    assert write_frames(frames(1), str(tmp_path / "A.PNG")) == tmp_path / "A.PNG"
+    assert write_frames(frames(2), str(tmp_path / "A.GIF")).exists()
+    assert write_frames(frames(2), str(tmp_path / "A.MP4")).exists()
+
+
 @pytest.mark.parametrize(
     ("given", "name", "message"),
     [
@@ -53,6 +106,10 @@ def test_a_film_has_all_frames(tmp_path: Path) -> None:
         ([], "a.png", "There is no frame to write"),
         ([], "a.gif", "There is no frame to write"),
         ([], "a.mp4", "There is no frame to write"),
+        (["frame"], "a.gif", r"Frame 0 must be a \(height, width, 3\) uint8 array, got <U5 of shape \(\)"),
+        ([np.zeros((4, 4, 4), np.uint8)], "a.png", r"got uint8 of shape \(4, 4, 4\)"),
+        ([np.zeros((0, 4, 3), np.uint8)], "a.mp4", r"got uint8 of shape \(0, 4, 3\)"),
+        (frames(1), "noextension", r"Cannot write 'noextension': the suffix must be one of"),
         ([frames(1)[0].astype(float)], "a.gif", r"Frame 0 must be a \(height, width, 3\) uint8 array, got float64"),
         ([frames(1)[0], frames(1, 10)[0]], "a.gif", r"Frame 1 has shape \(10, 60, 3\)"),
         ([frames(1)[0], frames(1, 10)[0]], "a.mp4", r"Frame 1 has shape \(10, 60, 3\)"),

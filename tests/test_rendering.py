@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from time import perf_counter
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ import pytest
 from planararm.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from planararm.obstacles import Obstacles
 from planararm.rendering import pygame_renderer
+from planararm.rendering.inputs import InputEvent
 from planararm.rendering.palette import PALETTE, clearance_color
 from planararm.rendering.pygame_renderer import PygameRenderer
 from planararm.rendering.shapes import Box, Capsule, Cross, Disc, Label, Polyline, Snapshot, scene_shapes, scene_view
@@ -21,6 +23,20 @@ from planararm.scene import Scene, make_scene
 from planararm.scene.generator import sample_scenes
 
 Q = np.array([0.4, 0.6, -0.5])
+
+TRY_A_WINDOW = """
+import numpy as np
+from planararm.errors import InvalidInputError
+from planararm.scene import make_scene
+from planararm.rendering.shapes import Snapshot
+from planararm.rendering.pygame_renderer import PygameRenderer
+renderer = PygameRenderer(mode="human")
+try:
+    renderer.draw(Snapshot(make_scene("empty"), np.zeros(3)))
+    print("seen:", renderer.is_on_screen)
+except InvalidInputError as error:
+    print(error)
+"""
 
 
 def example(**changes: Any) -> Snapshot:
@@ -333,6 +349,38 @@ class TestWindows:
         renderer.close()
         assert renderer.events() == []
         renderer.close()
+        assert renderer.draw(example()) is None
+        assert renderer.is_on_screen
+        pygame.quit()
+        assert renderer.draw(example()) is None
+        renderer.close()
+        assert not renderer.is_on_screen
+
+    def test_events_nobody_listens_to_are_dropped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+        import pygame
+
+        renderer = PygameRenderer((50, 50), "human", fps=None)
+        renderer.draw(example())
+        renderer.events()
+        pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONUP, pos=(1, 2), button=1))
+        pygame.event.post(pygame.event.Event(pygame.USEREVENT))
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_a, mod=pygame.KMOD_LSHIFT))
+        expected = [InputEvent("release", (1, 2), 1), InputEvent("key", key="a", shift=True)]
+        assert renderer.events() == expected
+        assert renderer.events() == []
+        renderer.close()
+
+    def test_a_window_keeps_to_its_rate(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+        renderer = PygameRenderer((50, 50), "human", fps=20)
+        renderer.draw(example())
+        start = perf_counter()
+        for _ in range(4):
+            renderer.draw(example())
+        # The clock counts in whole milliseconds.
+        assert perf_counter() - start > 0.19
+        renderer.close()
 
     def test_human_mode_draws_in_reset_and_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
@@ -351,16 +399,11 @@ class TestWindows:
         env.close()
 
     def test_human_mode_without_a_display_says_so(self) -> None:
-        program = (
-            "import numpy as np\n"
-            "from planararm.errors import InvalidInputError\n"
-            "from planararm.scene import make_scene\n"
-            "from planararm.rendering.shapes import Snapshot\n"
-            "from planararm.rendering.pygame_renderer import PygameRenderer\n"
-            "try:\n    PygameRenderer(mode='human').draw(Snapshot(make_scene('empty'), np.zeros(3)))\n"
-            "except InvalidInputError as error:\n    print(error)\n"
-        )
-        assert "needs a display, and there is none" in run(program, SDL_VIDEODRIVER="x11")
+        assert "needs a display, and there is none" in run(TRY_A_WINDOW, SDL_VIDEODRIVER="x11")
+
+    def test_nobody_sees_a_window_that_sdl_opens_off_the_screen(self) -> None:
+        # Left to itself, SDL may have a driver of last resort.
+        assert run(TRY_A_WINDOW).startswith(("seen: False", 'mode="human" needs a display, and there is none'))
 
     def test_arrays_need_no_display_and_pygame_waits_for_the_first_frame(self) -> None:
         program = (
