@@ -1,0 +1,1 @@
+"""The nearest configuration that holds the constraints: exact, batched, with derivatives."""
