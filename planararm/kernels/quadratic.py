@@ -1,0 +1,508 @@
+"""Projection onto a polytope: a dual active-set method, one small problem after the other.
+
+``min 1/2 (x - x_ref)^T H (x - x_ref)`` subject to ``G x <= h``, ``lb <= x <= ub``. With ``H = F F^T`` and
+``y = F^T (x - x_ref)`` it is the distance of ``y`` to zero. The method (Goldfarb & Idnani, 1983,
+doi:10.1007/BF02591962) keeps a working set of at most n independent rows that are held as equalities; ``y`` is the
+nearest point under these, their multipliers are >= 0, and the most violated row enters while its multiplier grows from
+zero: until it holds (then it joins), or a multiplier of the working set meets its bound (then that row leaves, and
+the growth goes on). A row that cannot be made to hold proves that the problem is infeasible.
+
+Rows are scaled to length one. The working set is kept as ``A = L Q`` with orthonormal rows of Q (Gram-Schmidt, done
+twice) and triangular L, with ``w = L^-1 (h - A x_ref)``: y, the multipliers and the violation of the entering row are
+computed from these anew in every turn, so that errors do not pile up. Nothing is ever squared: the accuracy is that
+of the condition number of the active rows.
+
+An elastic problem has the bound ``elastic`` on the multipliers of G, which is the exact l1 penalty: a row whose
+multiplier meets it is *saturated*, leaves with its violation paid for, and shifts the point that is projected by
+the constant ``-elastic * g``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .launch import entry, jit
+
+SOLVED, INFEASIBLE, UNDECIDED, INVALID = 1, 0, -1, -2
+FEASIBLE = 1e-12
+"""A row counts as held if its violation is below this, relative to one plus the largest coordinate."""
+
+DEPENDENT = 1e-11
+"""A row of length one counts as dependent on others if no more than this of it is left beside their span."""
+
+NOISE = 1e-13
+"""Coefficients below this share of the largest one are rounding."""
+
+_NONE = -1
+
+
+@jit
+def _is_valid(ix, iG, ih, il, iu, m, x_ref, G, h, lb, ub):
+    """Whether x_ref and G are finite and no bound is nan."""
+    valid = True
+    for a in range(x_ref.shape[1]):
+        valid = valid and abs(x_ref[ix, a]) < np.inf and lb[il, a] == lb[il, a] and ub[iu, a] == ub[iu, a]
+        for j in range(m):
+            valid = valid and abs(G[iG, j, a]) < np.inf
+    for j in range(m):
+        valid = valid and h[ih, j] == h[ih, j]
+    return valid
+
+
+@jit
+def solve_range(
+    start, stop, x_ref, G, h, num_rows, lb, ub, factor, each, whiten, elastic, x, active, multipliers, saturated,
+    status, iterations,
+):
+    """Solve the problems ``[start, stop)``.
+
+    Args:
+        start: First problem.
+        stop: Problem to stop before.
+        x_ref: ``(N or 1, n)``.
+        G: ``(N or 1, m, n)``.
+        h: ``(N or 1, m)``.
+        num_rows: ``(N or 1,)`` the rows of G that count, from the first.
+        lb: ``(N or 1, n)``.
+        ub: ``(N or 1, n)``.
+        factor: ``(N or 1, n, n)`` lower Cholesky factor of H; not read unless ``whiten``.
+        each: ``(7,)`` int64 for the seven arguments above: 1 if it has a row per problem, 0 if all share one.
+        whiten: Whether H is not the identity.
+        elastic: Price of a violation of G; inf: none may be violated.
+        x: ``(N, n)`` out; nan unless solved.
+        active: ``(N, n)`` int16 out: rows of the working set, then -1. First G's, then lower, then upper bounds.
+        multipliers: ``(N, n)`` out: theirs.
+        saturated: ``(N, m)`` bool out, written only if ``elastic`` is finite.
+        status: ``(N,)`` int8 out.
+        iterations: ``(N,)`` int32 out: rows that entered or left.
+    """
+    n = x.shape[1]
+    Q, L = np.empty((n, n)), np.empty((n, n))
+    rhs_w, mu, r, coefficient = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    unit, z, y, shift = np.empty(n), np.empty(n), np.empty(n), np.zeros(n)
+    length, members, point = np.empty(n), np.empty(n, np.int64), np.empty(n)
+    soft = elastic < np.inf
+    for i in range(start, stop):
+        ix, iG, ih, il, iu, iF = (
+            i * each[0], i * each[1], i * each[2], i * each[4], i * each[5], i * each[6],
+        )
+        m = num_rows[i * each[3]]
+        k, turns, verdict, checksum = 0, 0, UNDECIDED, 0.0
+        largest = 0.0
+        for a in range(n):
+            point[a] = x_ref[ix, a]
+            largest = max(largest, abs(point[a]))
+        tolerance = FEASIBLE * (1.0 + largest)
+        if soft:
+            for j in range(m):
+                saturated[i, j] = False
+            for a in range(n):
+                shift[a] = 0.0
+        most_turns = 100 + 10 * (m + 2 * n)
+        while turns < most_turns:
+            # The most violated row at the present point; of saturated ones the one with most room.
+            entering, worst, growing = _NONE, 0.0, True
+            checksum = 0.0
+            for j in range(m):
+                excess = -h[ih, j]
+                for a in range(n):
+                    excess += G[iG, j, a] * point[a]
+                checksum += excess
+                if soft and saturated[i, j]:
+                    excess = -excess
+                if excess > worst:
+                    squared = 0.0
+                    for a in range(n):
+                        squared += G[iG, j, a] * G[iG, j, a]
+                    if excess * excess > tolerance * tolerance * squared:
+                        known = False
+                        for b in range(k):
+                            known = known or members[b] == j
+                        if not known:
+                            entering, worst = j, excess
+                            growing = not (soft and saturated[i, j])
+            for a in range(n):
+                excess = lb[il, a] - point[a]
+                checksum += excess
+                if excess > worst and excess > tolerance:
+                    known = False
+                    for b in range(k):
+                        known = known or members[b] == m + a
+                    if not known:
+                        entering, worst, growing = m + a, excess, True
+                excess = point[a] - ub[iu, a]
+                checksum += excess
+                if excess > worst and excess > tolerance:
+                    known = False
+                    for b in range(k):
+                        known = known or members[b] == m + n + a
+                    if not known:
+                        entering, worst, growing = m + n + a, excess, True
+            if entering == _NONE:
+                verdict = SOLVED
+                break
+            p = entering
+            # The entering row, scaled: unit . y <= bound, where unit is F^-1 g.
+            reach = 0.0
+            if p < m:
+                for a in range(n):
+                    unit[a] = G[iG, p, a]
+                    reach += unit[a] * x_ref[ix, a]
+                reach = h[ih, p] - reach
+            else:
+                a = (p - m) % n
+                for b in range(n):
+                    unit[b] = 0.0
+                if p < m + n:
+                    unit[a], reach = -1.0, x_ref[ix, a] - lb[il, a]
+                else:
+                    unit[a], reach = 1.0, ub[iu, a] - x_ref[ix, a]
+            if whiten:
+                for a in range(n):
+                    for b in range(a):
+                        unit[a] -= factor[iF, a, b] * unit[b]
+                    unit[a] /= factor[iF, a, a]
+            squared = 0.0
+            for a in range(n):
+                squared += unit[a] * unit[a]
+            size = math.sqrt(squared)
+            scale = 1.0 / size if size > 0.0 else 1.0
+            reach *= scale
+            for a in range(n):
+                unit[a] *= scale
+            most = elastic * size if p < m else np.inf
+            grown = 0.0
+            if not growing:
+                grown = most
+                saturated[i, p] = False
+                for a in range(n):
+                    shift[a] += most * unit[a]
+            # Let its multiplier grow (or, from saturation, shrink).
+            while turns < most_turns:
+                turns += 1
+                for a in range(n):
+                    z[a] = unit[a]
+                left = 1.0
+                for b in range(k):
+                    coefficient[b] = 0.0
+                for again in range(2):
+                    for b in range(k):
+                        dot = 0.0
+                        for a in range(n):
+                            dot += Q[b, a] * z[a]
+                        coefficient[b] += dot
+                        for a in range(n):
+                            z[a] -= dot * Q[b, a]
+                    left = 0.0
+                    for a in range(n):
+                        left += z[a] * z[a]
+                    if left > 0.25 or k == 0:
+                        break
+                violation = -reach
+                for b in range(k):
+                    violation += coefficient[b] * rhs_w[b]
+                if soft:
+                    for a in range(n):
+                        violation += z[a] * shift[a]
+                independent = k < n and left > DEPENDENT * DEPENDENT and size > 0.0
+                # Multipliers of the working set are mu - r * (the entering row's).
+                largest = 0.0
+                for c in range(k):
+                    b = k - 1 - c
+                    total = rhs_w[b]
+                    if soft:
+                        for a in range(n):
+                            total -= Q[b, a] * shift[a]
+                    mu[b], r[b] = -total, coefficient[b]
+                    for d in range(b + 1, k):
+                        mu[b] -= L[d, b] * mu[d]
+                        r[b] -= L[d, b] * r[d]
+                    mu[b] /= L[b, b]
+                    r[b] /= L[b, b]
+                    largest = max(largest, abs(r[b]))
+                leaving, filled = _NONE, False
+                if growing:
+                    until = violation / left if independent else np.inf
+                    joins = independent
+                    if most < until:
+                        until, joins = most, False
+                    for b in range(k):
+                        if r[b] > NOISE * largest:
+                            time = max(mu[b] / r[b], grown)
+                            if time < until:
+                                until, leaving, filled = time, b, False
+                        elif soft and members[b] < m and r[b] < -NOISE * largest:
+                            time = max((mu[b] - elastic * length[b]) / r[b], grown)
+                            if time < until:
+                                until, leaving, filled = time, b, True
+                    if until == np.inf:
+                        verdict = INFEASIBLE
+                        break
+                else:
+                    until = violation / left if independent else -np.inf
+                    joins = independent
+                    if until < 0.0:
+                        until, joins = 0.0, False
+                    for b in range(k):
+                        if r[b] < -NOISE * largest:
+                            time = min(mu[b] / r[b], grown)
+                            if time > until:
+                                until, leaving, filled = time, b, False
+                        elif soft and members[b] < m and r[b] > NOISE * largest:
+                            time = min((mu[b] - elastic * length[b]) / r[b], grown)
+                            if time > until:
+                                until, leaving, filled = time, b, True
+                grown = until
+                if leaving == _NONE:
+                    if joins:
+                        root = math.sqrt(left)
+                        for b in range(k):
+                            L[k, b] = coefficient[b]
+                        L[k, k] = root
+                        total = reach
+                        for b in range(k):
+                            total -= coefficient[b] * rhs_w[b]
+                        rhs_w[k] = total / root
+                        for a in range(n):
+                            Q[k, a] = z[a] / root
+                        members[k], length[k] = p, size
+                        k += 1
+                    elif growing:
+                        saturated[i, p] = True
+                        for a in range(n):
+                            shift[a] -= most * unit[a]
+                    break
+                if filled:
+                    saturated[i, members[leaving]] = True
+                    for b in range(leaving + 1):
+                        part = elastic * length[leaving] * L[leaving, b]
+                        for a in range(n):
+                            shift[a] -= part * Q[b, a]
+                # The row leaves: one plane rotation for each row behind it keeps L triangular.
+                for b in range(leaving, k - 1):
+                    members[b], length[b] = members[b + 1], length[b + 1]
+                    for c in range(b + 2):
+                        L[b, c] = L[b + 1, c]
+                k -= 1
+                for b in range(leaving, k):
+                    norm = math.sqrt(L[b, b] * L[b, b] + L[b, b + 1] * L[b, b + 1])
+                    cosine, sine = L[b, b] / norm, L[b, b + 1] / norm
+                    L[b, b] = norm
+                    for c in range(b + 1, k):
+                        one, two = L[c, b], L[c, b + 1]
+                        L[c, b], L[c, b + 1] = cosine * one + sine * two, cosine * two - sine * one
+                    for a in range(n):
+                        one, two = Q[b, a], Q[b + 1, a]
+                        Q[b, a], Q[b + 1, a] = cosine * one + sine * two, cosine * two - sine * one
+                    one, two = rhs_w[b], rhs_w[b + 1]
+                    rhs_w[b], rhs_w[b + 1] = cosine * one + sine * two, cosine * two - sine * one
+            if verdict == INFEASIBLE:
+                break
+            for a in range(n):
+                y[a] = shift[a] if soft else 0.0
+            for b in range(k):
+                total = rhs_w[b]
+                if soft:
+                    for a in range(n):
+                        total -= Q[b, a] * shift[a]
+                for a in range(n):
+                    y[a] += total * Q[b, a]
+            if whiten:
+                for c in range(n):
+                    a = n - 1 - c
+                    for b in range(a + 1, n):
+                        y[a] -= factor[iF, b, a] * y[b]
+                    y[a] /= factor[iF, a, a]
+            for a in range(n):
+                point[a] = x_ref[ix, a] + y[a]
+        # The sum of all excesses is finite unless a bound is infinite, or a number among the arguments is none.
+        if not abs(checksum) < np.inf:
+            if not _is_valid(ix, iG, ih, il, iu, m, x_ref, G, h, lb, ub):
+                verdict = INVALID
+            for a in range(n):
+                # Numbers near the largest ones there are.
+                if verdict == SOLVED and not abs(point[a]) < np.inf:
+                    verdict = UNDECIDED
+        status[i], iterations[i] = verdict, turns
+        for a in range(n):
+            x[i, a] = point[a] if verdict == SOLVED else np.nan
+            active[i, a], multipliers[i, a] = -1, 0.0
+        if verdict == SOLVED:
+            for c in range(k):
+                b = k - 1 - c
+                total = rhs_w[b]
+                if soft:
+                    for a in range(n):
+                        total -= Q[b, a] * shift[a]
+                mu[b] = -total
+                for d in range(b + 1, k):
+                    mu[b] -= L[d, b] * mu[d]
+                mu[b] /= L[b, b]
+                active[i, b], multipliers[i, b] = members[b], max(0.0, mu[b] / length[b])
+
+
+@entry
+def solve_batch(
+    start, stop, x_ref, G, h, num_rows, lb, ub, factor, each, whiten, elastic, x, active, multipliers, saturated,
+    status, iterations,
+):
+    """:func:`solve_range` for :func:`planararm.kernels.launch.launch`."""
+    solve_range(
+        start, stop, x_ref, G, h, num_rows, lb, ub, factor, each, whiten, elastic, x, active, multipliers, saturated,
+        status, iterations,
+    )
+
+
+@entry
+def differentiate_batch(
+    start, stop, grad_x, x, x_ref, G, factor, each, whiten, elastic, active, multipliers, saturated, status, grad_x_ref,
+    direction, pull, own, grad_G, grad_h, grad_lb, grad_ub,
+):
+    """Vector-Jacobian products of the solutions: the linear system of the active rows, solved once.
+
+    With A the active rows, lambda their multipliers and ``v = dL/dx``: ``mu = (A H^-1 A^T)^-1 A H^-1 v``,
+    ``w = H^-1 (v - A^T mu)``; then ``dL/dx_ref = H w``, ``dL/dh_A = mu``, ``dL/dA = -(lambda w^T + mu x^T)``.
+    A saturated row g has the constant multiplier ``elastic``, so ``dL/dg = -elastic w``.
+
+    Args:
+        start: First problem.
+        stop: Problem to stop before.
+        grad_x: ``(N, n)``.
+        x: ``(N, n)``, from :func:`solve_range`, as are ``active``, ``multipliers``, ``saturated`` and ``status``.
+        x_ref: See there, as for ``G``, ``factor``, ``each``, ``whiten`` and ``elastic``.
+        G: See there.
+        factor: See there.
+        each: See there.
+        whiten: See there.
+        elastic: See there.
+        active: ``(N, n)``.
+        multipliers: ``(N, n)``.
+        saturated: ``(N, m)``.
+        status: ``(N,)``.
+        grad_x_ref: ``(N, n)`` out.
+        direction: ``(N, n)`` out: w.
+        pull: ``(N, n)`` out: mu, in the order of ``active``.
+        own: ``(4,)`` int64: 1 if the following array has a row per problem and is to be filled, 0 if not.
+        grad_G: ``(N, m, n)`` out.
+        grad_h: ``(N, m)`` out.
+        grad_lb: ``(N, n)`` out.
+        grad_ub: ``(N, n)`` out.
+    """
+    n, m = x.shape[1], G.shape[1]
+    Q, L = np.empty((n, n)), np.empty((n, n))
+    v, w, mu, size = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    for i in range(start, stop):
+        iG, iF = i * each[1], i * each[6]
+        if own[0]:
+            for j in range(m):
+                for a in range(n):
+                    grad_G[i, j, a] = 0.0
+        if own[1]:
+            for j in range(m):
+                grad_h[i, j] = 0.0
+        for a in range(n):
+            grad_x_ref[i, a], direction[i, a], pull[i, a] = 0.0, 0.0, 0.0
+            if own[2]:
+                grad_lb[i, a] = 0.0
+            if own[3]:
+                grad_ub[i, a] = 0.0
+        if status[i] != SOLVED:
+            continue
+        k = 0
+        while k < n and active[i, k] >= 0:
+            p = active[i, k]
+            for a in range(n):
+                Q[k, a] = G[iG, p, a] if p < m else 0.0
+            if p >= m:
+                Q[k, (p - m) % n] = -1.0 if p < m + n else 1.0
+            if whiten:
+                for a in range(n):
+                    for b in range(a):
+                        Q[k, a] -= factor[iF, a, b] * Q[k, b]
+                    Q[k, a] /= factor[iF, a, a]
+            total = 0.0
+            for a in range(n):
+                total += Q[k, a] * Q[k, a]
+            size[k] = math.sqrt(total)
+            for a in range(n):
+                Q[k, a] /= size[k]
+            for b in range(k):
+                L[k, b] = 0.0
+            for _ in range(2):
+                for b in range(k):
+                    total = 0.0
+                    for a in range(n):
+                        total += Q[b, a] * Q[k, a]
+                    L[k, b] += total
+                    for a in range(n):
+                        Q[k, a] -= total * Q[b, a]
+            total = 0.0
+            for a in range(n):
+                total += Q[k, a] * Q[k, a]
+            L[k, k] = math.sqrt(total)
+            for a in range(n):
+                Q[k, a] /= L[k, k]
+            k += 1
+        for a in range(n):
+            v[a] = grad_x[i, a]
+            if whiten:
+                for b in range(a):
+                    v[a] -= factor[iF, a, b] * v[b]
+                v[a] /= factor[iF, a, a]
+        for b in range(k):
+            mu[b] = 0.0
+        # Twice: what is left of a vector that lies in the span is rounding, and small beside nothing.
+        for _ in range(2):
+            for b in range(k):
+                total = 0.0
+                for a in range(n):
+                    total += Q[b, a] * v[a]
+                mu[b] += total
+                for a in range(n):
+                    v[a] -= total * Q[b, a]
+        if k == n:
+            for a in range(n):
+                v[a] = 0.0
+        for c in range(k):
+            b = k - 1 - c
+            for d in range(b + 1, k):
+                mu[b] -= L[d, b] * mu[d]
+            mu[b] /= L[b, b]
+        for a in range(n):
+            w[a] = v[a]
+            if whiten:
+                total = 0.0
+                for b in range(a + 1):
+                    total += factor[iF, a, b] * v[b]
+                grad_x_ref[i, a] = total
+            else:
+                grad_x_ref[i, a] = v[a]
+        if whiten:
+            for c in range(n):
+                a = n - 1 - c
+                for b in range(a + 1, n):
+                    w[a] -= factor[iF, b, a] * w[b]
+                w[a] /= factor[iF, a, a]
+        for a in range(n):
+            direction[i, a] = w[a]
+        for b in range(k):
+            p, rate = active[i, b], mu[b] / size[b]
+            pull[i, b] = rate
+            if p < m:
+                if own[0]:
+                    for a in range(n):
+                        grad_G[i, p, a] = -(multipliers[i, b] * w[a] + rate * x[i, a])
+                if own[1]:
+                    grad_h[i, p] = rate
+            elif p < m + n:
+                if own[2]:
+                    grad_lb[i, p - m] -= rate
+            elif own[3]:
+                grad_ub[i, p - m - n] += rate
+        if elastic < np.inf and own[0]:
+            for j in range(m):
+                if saturated[i, j]:
+                    for a in range(n):
+                        grad_G[i, j, a] -= elastic * w[a]
