@@ -26,6 +26,11 @@ INFEASIBLE = quadratic.INFEASIBLE
 UNDECIDED = quadratic.UNDECIDED
 INVALID = quadratic.INVALID
 
+CORE_AXES = {"x_ref": 1, "G": 2, "h": 1, "lb": 1, "ub": 1, "H": 2}
+"""Axes of an argument without its batch."""
+
+MOST_ROWS = int(np.iinfo(np.int16).max)
+
 _ORDER = ("x_ref", "G", "h", "num_rows", "lb", "ub", "H")
 
 
@@ -71,7 +76,7 @@ class Problems(NamedTuple):
     elastic: float
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """Number of problems."""
         return math.prod(self.batch)
 
@@ -106,10 +111,23 @@ class QPSolution:
     problems: Problems = field(repr=False)
     shapes: dict[str, tuple[int, ...]] = field(repr=False)
 
+    @classmethod
+    def of(cls, data: Problems, found: Found, shapes: dict[str, tuple[int, ...]]) -> QPSolution:
+        """With the batch axes of the arguments, whose shapes are given."""
+        x, active, multipliers, saturated, status, iterations = (
+            part.reshape((*data.batch, *part.shape[1:])) for part in found
+        )
+        return cls(x, status, iterations, active, multipliers, saturated, data, shapes)
+
+    def _found(self) -> Found:
+        parts = (self.x, self.active, self.active_multipliers, self.saturated, self.status, self.iterations)
+        axes, count = len(self.problems.batch), self.problems.size
+        return Found._make(part.reshape((count, *part.shape[axes:])) for part in parts)
+
     @functools.cached_property
     def _dense(self) -> FloatArray:
         n, m = self.x.shape[-1], self.problems.G.shape[-2]
-        count = self.problems.count
+        count = self.problems.size
         dense = np.zeros((count, m + 2 * n + 1))
         # Slot -1, the last one, takes the padding.
         np.put_along_axis(
@@ -138,7 +156,7 @@ class QPSolution:
         return self._dense[..., m + n :]
 
     def _spread(self, values: FloatArray, *trailing: int) -> FloatArray:
-        rows = np.broadcast_to(values, (self.problems.count, *trailing))
+        rows = np.broadcast_to(values, (self.problems.size, *trailing))
         return rows.reshape(*self.problems.batch, *trailing)
 
     def primal_residual(self) -> FloatArray:
@@ -161,9 +179,9 @@ class QPSolution:
         """How far stationarity and complementarity are missed: ``(*batch,)``, relative to the forces that balance.
 
         The larger of ``|H (x - x_ref) + G^T lambda - lambda_l + lambda_u| / (1 + sum |g_i| lambda_i)`` (largest
-        entry) and ``|lambda_i (g_i x - h_i)| / (1 + |g_i| lambda_i)`` over the rows that are not saturated. Near-parallel
-        rows have multipliers as large as their condition number, whose rounding alone exceeds any absolute bound.
-        nan where not solved.
+        entry) and ``|lambda_i (g_i x - h_i)| / (1 + |g_i| lambda_i)`` over the rows that are not saturated.
+        Near-parallel rows have multipliers as large as their condition number, whose rounding alone exceeds any
+        absolute bound. nan where not solved.
         """
         data, n, m = self.problems, self.x.shape[-1], self.problems.G.shape[-2]
         G, x = self._spread(data.G, m, n), self.x
@@ -205,26 +223,24 @@ class QPSolution:
         grad_x = np.asarray(grad_x, dtype=np.float64)
         if grad_x.shape != self.x.shape:
             raise InvalidInputError(f"grad_x must have the shape {self.x.shape} of x, got {grad_x.shape}.")
-        count, n = self.problems.count, grad_x.shape[-1]
-        parts = differentiate(
-            self.problems,
-            np.array(grad_x.reshape(count, n), order="C"),
-            self.x.reshape(count, n),
-            self.active.reshape(count, n),
-            self.active_multipliers.reshape(count, n),
-            self.saturated.reshape(count, -1),
-            self.status.reshape(count),
-        )
+        parts = differentiate(self.problems, self._found(), np.array(grad_x.reshape(self._found().x.shape), order="C"))
+        parts = in_argument_shapes(self.problems, parts, self.shapes)
+        return QPGradients(*(parts.get(name) for name in QPGradients._fields))  # type: ignore[arg-type]
 
-        def like_argument(name: str) -> FloatArray | None:
-            if name not in self.shapes:
-                return None
-            value, wanted = parts[name], self.shapes[name]
-            if not self.problems.each[_ORDER.index(name)]:
-                return value.reshape(wanted)
-            return sum_to_shape(value.reshape(*self.problems.batch, *value.shape[1:]), wanted)
 
-        return QPGradients(*(like_argument(name) for name in QPGradients._fields))  # type: ignore[arg-type]
+def in_argument_shapes(
+    data: Problems, gradients: dict[str, FloatArray], shapes: dict[str, tuple[int, ...]]
+) -> dict[str, FloatArray]:
+    """What :func:`differentiate` found, in the shapes that the arguments came in."""
+    result = {}
+    for name, wanted in shapes.items():
+        if (value := gradients.get(name)) is None:
+            continue
+        if data.each[_ORDER.index(name)]:
+            result[name] = sum_to_shape(value.reshape(*data.batch, *value.shape[1:]), wanted)
+        else:
+            result[name] = value.reshape(wanted) if data.size else np.zeros(wanted)
+    return result
 
 
 def sum_to_shape(value: FloatArray, shape: tuple[int, ...]) -> FloatArray:
@@ -240,21 +256,35 @@ def sum_to_shape(value: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     return value.sum(axis=stretched, keepdims=True) if stretched else value
 
 
-def _as_argument(name: str, value: Any, core: int) -> FloatArray:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as cause:
-        raise InvalidInputError(f"{name} must be numbers, got {value!r}.") from cause
-    if array.ndim < core:
-        axes = {1: "a vector per problem", 2: "a matrix per problem"}[core]
-        raise InvalidInputError(f"{name} must have {core} axes or more ({axes}), got shape {array.shape}.")
-    return array
+def check_shapes(shapes: dict[str, tuple[int, ...]], elastic: float | None) -> tuple[int, ...]:
+    """The batch shape of a problem's arguments, given by their shapes.
 
+    Args:
+        shapes: By name (``x_ref``, ``G``, ``h``; ``lb``, ``ub`` and ``H`` may be missing).
+        elastic: Price of a violation, or None.
 
-def _check_core(name: str, array: FloatArray, core: tuple[int, ...], meaning: str) -> None:
-    if array.shape[array.ndim - len(core) :] != core:
-        wanted = ", ".join(["*batch", *map(str, core)])
-        raise InvalidInputError(f"{name} must have shape ({wanted}){meaning}, got {array.shape}.")
+    Raises:
+        InvalidInputError: Too few axes, shapes that do not fit each other, a price that is not above zero.
+    """
+    for name, shape in shapes.items():
+        if len(shape) < CORE_AXES[name]:
+            meaning = {1: "a vector per problem", 2: "a matrix per problem"}[CORE_AXES[name]]
+            raise InvalidInputError(f"{name} must have {CORE_AXES[name]} axes or more ({meaning}), got shape {shape}.")
+    n, m = shapes["x_ref"][-1], shapes["G"][-2]
+    if n == 0:
+        raise InvalidInputError(f"x_ref must have at least one coordinate, got shape {shapes['x_ref']}.")
+    if m + 2 * n > MOST_ROWS:
+        raise InvalidInputError(f"G may have {MOST_ROWS - 2 * n} rows at most, got {m}.")
+    core = {"x_ref": (n,), "G": (m, n), "h": (m,), "lb": (n,), "ub": (n,), "H": (n, n)}
+    for name, shape in shapes.items():
+        if shape[len(shape) - len(core[name]) :] != core[name]:
+            wanted = ", ".join(["*batch", *map(str, core[name])])
+            raise InvalidInputError(
+                f"{name} must have shape ({wanted}), since x_ref has {n} coordinates and G {m} rows; got {shape}."
+            )
+    if elastic is not None and not float(elastic) > 0:
+        raise InvalidInputError(f"elastic must be > 0 (the price of one unit of violation), got {elastic!r}.")
+    return broadcast_batch(**{name: shape[: len(shape) - CORE_AXES[name]] for name, shape in shapes.items()})
 
 
 def _cholesky(H: FloatArray) -> FloatArray:
@@ -262,7 +292,7 @@ def _cholesky(H: FloatArray) -> FloatArray:
     if uneven > 1e-9 * np.abs(H).max(initial=0.0):
         raise InvalidInputError(f"H must be symmetric; it differs from its transpose by {uneven:.3g}.")
     try:
-        return np.linalg.cholesky(H)
+        return np.asarray(np.linalg.cholesky(H), dtype=np.float64)
     except np.linalg.LinAlgError as cause:
         least = np.linalg.eigvalsh(H).min()
         raise InvalidInputError(
@@ -278,57 +308,60 @@ def make_problems(
     Raises:
         InvalidInputError: See :func:`solve_qp`.
     """
-    x_ref = _as_argument("x_ref", x_ref, 1)
-    n = x_ref.shape[-1]
-    if n == 0:
-        raise InvalidInputError(f"x_ref must have at least one coordinate, got shape {x_ref.shape}.")
-    G, h = _as_argument("G", G, 2), _as_argument("h", h, 1)
-    _check_core("G", G, (G.shape[-2], n), f" for the {n} coordinates of x_ref")
-    m = G.shape[-2]
-    _check_core("h", h, (m,), f" for the {m} rows of G")
-    if m + 2 * n > np.iinfo(np.int16).max:
-        raise InvalidInputError(f"At most {np.iinfo(np.int16).max - 2 * n} rows of G are supported, got {m}.")
-    lb = np.full(n, -np.inf) if lb is None else _as_argument("lb", lb, 1)
-    ub = np.full(n, np.inf) if ub is None else _as_argument("ub", ub, 1)
-    _check_core("lb", lb, (n,), "")
-    _check_core("ub", ub, (n,), "")
-    broadcast_batch(lb=lb.shape[:-1], ub=ub.shape[:-1])
-    reversed_bounds = lb > ub
-    if reversed_bounds.any():
-        where = tuple(int(i) for i in np.argwhere(reversed_bounds)[0])
-        low, high = (np.broadcast_to(bound, reversed_bounds.shape)[where] for bound in (lb, ub))
-        raise InvalidInputError(f"lb must not exceed ub; at {where} lb is {low:.6g} and ub is {high:.6g}.")
-    price = math.inf if elastic is None else float(elastic)
-    if not price > 0:
-        raise InvalidInputError(f"elastic must be > 0 (the price of one unit of violation), got {elastic!r}.")
-    arguments = {"x_ref": x_ref, "G": G, "h": h, "lb": lb, "ub": ub}
+    arguments: dict[str, FloatArray] = {}
+    for name, value in {"x_ref": x_ref, "G": G, "h": h, "lb": lb, "ub": ub, "H": H}.items():
+        if value is not None:
+            try:
+                arguments[name] = np.asarray(value, dtype=np.float64)
+            except (TypeError, ValueError, OverflowError) as cause:
+                raise InvalidInputError(f"{name} must be numbers, got {value!r}.") from cause
+    batch = check_shapes({name: array.shape for name, array in arguments.items()}, elastic)
+    n, m = arguments["G"].shape[-1], arguments["G"].shape[-2]
+    low = arguments.setdefault("lb", np.full(n, -np.inf))
+    high = arguments.setdefault("ub", np.full(n, np.inf))
+    if (low > high).any():
+        where = tuple(int(i) for i in np.argwhere(low > high)[0])
+        low, high = np.broadcast_arrays(low, high)
+        raise InvalidInputError(
+            f"lb must not exceed ub; at {where} lb is {low[where]:.6g} and ub is {high[where]:.6g}."
+        )
     if H is not None:
-        H = _as_argument("H", H, 2)
-        _check_core("H", H, (n, n), f" for the {n} coordinates of x_ref")
-        arguments["H"] = _cholesky(H)
-    core = {"x_ref": 1, "G": 2, "h": 1, "lb": 1, "ub": 1, "H": 2}
-    batch = broadcast_batch(**{name: array.shape[: array.ndim - core[name]] for name, array in arguments.items()})
+        arguments["H"] = _cholesky(arguments["H"])
     count = math.prod(batch)
     each = np.zeros(len(_ORDER), dtype=np.int64)
     laid_out: dict[str, FloatArray] = {"H": np.empty((1, 0, 0))}
     for name, array in arguments.items():
-        trailing = array.shape[array.ndim - core[name] :]
-        if math.prod(array.shape[: array.ndim - core[name]]) > 1:
+        axes = array.ndim - CORE_AXES[name]
+        trailing = array.shape[axes:]
+        if math.prod(array.shape[:axes]) > 1:
             array = np.broadcast_to(array, (*batch, *trailing))
             each[_ORDER.index(name)] = 1
         elif count == 0:
             array = np.zeros((1, *trailing))
-        array = np.ascontiguousarray(array.reshape(-1, *trailing))
+        rows = math.prod(array.shape[: array.ndim - len(trailing)])
+        array = np.ascontiguousarray(array.reshape(rows, *trailing))
         laid_out[name] = array if array.flags.writeable else array.copy()
+    price = math.inf if elastic is None else float(elastic)
     return Problems(
         batch, laid_out["x_ref"], laid_out["G"], laid_out["h"], np.array([m]), laid_out["lb"], laid_out["ub"],
         laid_out["H"], each, price,
     )  # fmt: skip
 
 
-def solve(data: Problems) -> tuple[np.ndarray, ...]:
-    """Run the kernel: x, active, multipliers, saturated, status, iterations, each with one leading axis."""
-    count, n, m = data.count, data.x_ref.shape[-1], data.G.shape[-2]
+class Found(NamedTuple):
+    """What the kernel found, with one leading axis: see :class:`QPSolution`."""
+
+    x: FloatArray
+    active: npt.NDArray[np.int16]
+    multipliers: FloatArray
+    saturated: npt.NDArray[np.bool_]
+    status: npt.NDArray[np.int8]
+    iterations: npt.NDArray[np.int32]
+
+
+def solve(data: Problems) -> Found:
+    """Run the kernel."""
+    count, n, m = data.size, data.x_ref.shape[-1], data.G.shape[-2]
     x, active, multipliers = np.empty((count, n)), np.empty((count, n), np.int16), np.empty((count, n))
     saturated = np.zeros((count, m) if data.elastic < math.inf else (1, m), np.bool_)
     status, iterations = np.empty(count, np.int8), np.empty(count, np.int32)
@@ -336,31 +369,21 @@ def solve(data: Problems) -> tuple[np.ndarray, ...]:
         quadratic.solve_batch, count, data.x_ref, data.G, data.h, data.num_rows, data.lb, data.ub, data.factor,
         data.each, data.whiten, data.elastic, x, active, multipliers, saturated, status, iterations, grain=128,
     )  # fmt: skip
-    return x, active, multipliers, np.broadcast_to(saturated, (count, m)), status, iterations
+    return Found(x, active, multipliers, np.broadcast_to(saturated, (count, m)), status, iterations)
 
 
 def differentiate(
-    data: Problems,
-    grad_x: FloatArray,
-    x: FloatArray,
-    active: npt.NDArray[np.int16],
-    multipliers: FloatArray,
-    saturated: npt.NDArray[np.bool_],
-    status: npt.NDArray[np.int8],
-    wanted: frozenset[str] = frozenset(QPGradients._fields),
+    data: Problems, found: Found, grad_x: FloatArray, wanted: frozenset[str] = frozenset(QPGradients._fields)
 ) -> dict[str, FloatArray]:
     """The gradients of :meth:`QPSolution.vjp`: ``(N, ...)`` where an argument has a row per problem, else the sum.
 
     Args:
         data: The problems.
-        grad_x: ``(N, n)``.
-        x: ``(N, n)``, as :func:`solve` returns them, like the following.
-        active: ``(N, n)``.
-        multipliers: ``(N, n)``.
-        saturated: ``(N, m)``.
-        status: ``(N,)``.
+        found: Their solutions.
+        grad_x: ``(N, n)``, C-contiguous.
         wanted: The arguments whose gradient is needed.
     """
+    x, active, multipliers, saturated, status, _ = found
     (count, n), m = x.shape, data.G.shape[-2]
     grad_x_ref, direction, pull = np.empty((count, n)), np.empty((count, n)), np.empty((count, n))
     own = np.array([name in wanted and data.each[_ORDER.index(name)] for name in ("G", "h", "lb", "ub")], np.int64)
@@ -377,19 +400,19 @@ def differentiate(
     gradients["x_ref"] = grad_x_ref if data.each[0] else grad_x_ref.sum(axis=0)
     shared = {name for name, is_own in zip(("G", "h", "lb", "ub"), own, strict=True) if not is_own} & wanted
     if shared:
-        pulls = np.zeros((count, m + 2 * n + 1))
-        np.put_along_axis(pulls, active.astype(np.int64), pull, axis=1)
-        pressing = np.zeros((count, m + 2 * n + 1))
-        np.put_along_axis(pressing, active.astype(np.int64), multipliers, axis=1)
-        if soft:
-            pressing[:, :m][saturated] = data.elastic
-        solved_x = np.where(status[:, None] == SOLVED, x, 0.0)
-        whole = {
-            "G": -(pressing[:, :m].T @ direction + pulls[:, :m].T @ solved_x),
-            "h": pulls[:, :m].sum(axis=0),
-            "lb": -pulls[:, m : m + n].sum(axis=0),
-            "ub": pulls[:, m + n : m + 2 * n].sum(axis=0),
-        }
+        rows = active.ravel().astype(np.int64) + 1
+
+        def per_row(weights: FloatArray) -> FloatArray:
+            """Sum over the batch of what each working row weighs: ``(m + 2 n,)``."""
+            return np.asarray(np.bincount(rows, weights.ravel(), minlength=m + 2 * n + 1)[1:], dtype=np.float64)
+
+        pulls = per_row(pull)
+        whole = {"h": pulls[:m], "lb": -pulls[m : m + n], "ub": pulls[m + n :]}
+        if "G" in shared:
+            columns = [-per_row(multipliers * direction[:, [a]] + pull * x[:, [a]])[:m] for a in range(n)]
+            whole["G"] = np.stack(columns, axis=-1)
+            if soft:
+                whole["G"] -= data.elastic * (saturated.T @ direction)
         gradients |= {name: whole[name] for name in shared}
     if data.whiten and "H" in wanted:
         move = np.where(status[:, None] == SOLVED, x - data.x_ref, 0.0)
@@ -399,7 +422,7 @@ def differentiate(
     return gradients
 
 
-def _refuse_invalid(arguments: dict[str, Any]) -> None:
+def refuse_invalid(arguments: dict[str, Any]) -> None:
     """Raise for the first argument that holds a nan, or an infinity where none may be."""
     for name, value in arguments.items():
         array = np.asarray(value, dtype=np.float64)
@@ -446,16 +469,11 @@ def solve_qp(
     """
     if H is not None and not np.isfinite(np.asarray(H, dtype=np.float64)).all():
         # A Cholesky factor cannot be had of it, not even for the other elements of its batch.
-        _refuse_invalid({"H": H})
+        refuse_invalid({"H": H})
     data = make_problems(x_ref, G, h, lb, ub, H, elastic=elastic)
-    x, active, multipliers, saturated, status, iterations = solve(data)
+    found = solve(data)
     arguments = {"x_ref": x_ref, "G": G, "h": h, "lb": lb, "ub": ub, "H": H}
     given = {name: value for name, value in arguments.items() if value is not None}
-    if check_finite and (status == INVALID).any():
-        _refuse_invalid(given)
-    batch, n, m = data.batch, x.shape[-1], data.G.shape[-2]
-    return QPSolution(
-        x.reshape(*batch, n), status.reshape(batch), iterations.reshape(batch), active.reshape(*batch, n),
-        multipliers.reshape(*batch, n), saturated.reshape(*batch, m), data,
-        {name: np.shape(value) for name, value in given.items()},
-    )  # fmt: skip
+    if check_finite and (found.status == INVALID).any():
+        refuse_invalid(given)
+    return QPSolution.of(data, found, {name: np.shape(value) for name, value in given.items()})
