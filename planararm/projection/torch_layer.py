@@ -21,6 +21,7 @@ from .qp import (
     QPSolution,
     check_shapes,
     differentiate,
+    in_argument_shapes,
     make_problems,
     refuse_invalid,
     solve,
