@@ -53,7 +53,7 @@ def _is_valid(ix, iG, ih, il, iu, m, x_ref, G, h, lb, ub):
 
 @jit
 def solve_range(
-    start, stop, x_ref, G, h, num_rows, lb, ub, factor, each, whiten, elastic, x, active, multipliers, saturated,
+    start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, whiten, x, active, multipliers, saturated,
     status, iterations,
 ):
     """Solve the problems ``[start, stop)``.
@@ -68,13 +68,13 @@ def solve_range(
         lb: ``(N or 1, n)``.
         ub: ``(N or 1, n)``.
         factor: ``(N or 1, n, n)`` lower Cholesky factor of H; not read unless ``whiten``.
-        each: ``(7,)`` int64 for the seven arguments above: 1 if it has a row per problem, 0 if all share one.
+        elastic: ``(N or 1,)`` price of a violation of G; inf: none may be violated.
+        each: ``(8,)`` int64 for the eight arguments above: 1 if it has a row per problem, 0 if all share one.
         whiten: Whether H is not the identity.
-        elastic: Price of a violation of G; inf: none may be violated.
         x: ``(N, n)`` out; nan unless solved.
         active: ``(N, n)`` int16 out: rows of the working set, then -1. First G's, then lower, then upper bounds.
         multipliers: ``(N, n)`` out: theirs.
-        saturated: ``(N, m)`` bool out, written only if ``elastic`` is finite.
+        saturated: ``(N, m)`` bool out, written only where ``elastic`` is finite.
         status: ``(N,)`` int8 out.
         iterations: ``(N,)`` int32 out: rows that entered or left.
     """
@@ -83,11 +83,12 @@ def solve_range(
     rhs_w, mu, r, coefficient = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     unit, z, y, shift = np.empty(n), np.empty(n), np.empty(n), np.zeros(n)
     length, members, point = np.empty(n), np.empty(n, np.int64), np.empty(n)
-    soft = elastic < np.inf
     for i in range(start, stop):
         ix, iG, ih, il, iu, iF = (
             i * each[0], i * each[1], i * each[2], i * each[4], i * each[5], i * each[6],
         )
+        price = elastic[i * each[7]]
+        soft = price < np.inf
         m = num_rows[i * each[3]]
         k, turns, verdict, checksum = 0, 0, UNDECIDED, 0.0
         largest = 0.0
@@ -172,7 +173,7 @@ def solve_range(
             reach *= scale
             for a in range(n):
                 unit[a] *= scale
-            most = elastic * size if p < m else np.inf
+            most = price * size if p < m else np.inf
             grown = 0.0
             if not growing:
                 grown = most
@@ -234,7 +235,7 @@ def solve_range(
                             if time < until:
                                 until, leaving, filled = time, b, False
                         elif soft and members[b] < m and r[b] < -NOISE * largest:
-                            time = max((mu[b] - elastic * length[b]) / r[b], grown)
+                            time = max((mu[b] - price * length[b]) / r[b], grown)
                             if time < until:
                                 until, leaving, filled = time, b, True
                     if until == np.inf:
@@ -251,7 +252,7 @@ def solve_range(
                             if time > until:
                                 until, leaving, filled = time, b, False
                         elif soft and members[b] < m and r[b] > NOISE * largest:
-                            time = min((mu[b] - elastic * length[b]) / r[b], grown)
+                            time = min((mu[b] - price * length[b]) / r[b], grown)
                             if time > until:
                                 until, leaving, filled = time, b, True
                 grown = until
@@ -277,7 +278,7 @@ def solve_range(
                 if filled:
                     saturated[i, members[leaving]] = True
                     for b in range(leaving + 1):
-                        part = elastic * length[leaving] * L[leaving, b]
+                        part = price * length[leaving] * L[leaving, b]
                         for a in range(n):
                             shift[a] -= part * Q[b, a]
                 # The row leaves: one plane rotation for each row behind it keeps L triangular.
@@ -345,19 +346,19 @@ def solve_range(
 
 @entry
 def solve_batch(
-    start, stop, x_ref, G, h, num_rows, lb, ub, factor, each, whiten, elastic, x, active, multipliers, saturated,
+    start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, whiten, x, active, multipliers, saturated,
     status, iterations,
 ):
     """:func:`solve_range` for :func:`planararm.kernels.launch.launch`."""
     solve_range(
-        start, stop, x_ref, G, h, num_rows, lb, ub, factor, each, whiten, elastic, x, active, multipliers, saturated,
+        start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, whiten, x, active, multipliers, saturated,
         status, iterations,
     )
 
 
 @entry
 def differentiate_batch(
-    start, stop, grad_x, x, x_ref, G, factor, each, whiten, elastic, active, multipliers, saturated, status, grad_x_ref,
+    start, stop, grad_x, x, x_ref, G, factor, elastic, each, whiten, active, multipliers, saturated, status, grad_x_ref,
     direction, pull, own, grad_G, grad_h, grad_lb, grad_ub,
 ):
     """Vector-Jacobian products of the solutions: the linear system of the active rows, solved once.
@@ -501,8 +502,9 @@ def differentiate_batch(
                     grad_lb[i, p - m] -= rate
             elif own[3]:
                 grad_ub[i, p - m - n] += rate
-        if elastic < np.inf and own[0]:
+        price = elastic[i * each[7]]
+        if price < np.inf and own[0]:
             for j in range(m):
                 if saturated[i, j]:
                     for a in range(n):
-                        grad_G[i, j, a] -= elastic * w[a]
+                        grad_G[i, j, a] -= price * w[a]

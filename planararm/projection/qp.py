@@ -31,7 +31,7 @@ CORE_AXES = {"x_ref": 1, "G": 2, "h": 1, "lb": 1, "ub": 1, "H": 2}
 
 MOST_ROWS = int(np.iinfo(np.int16).max)
 
-_ORDER = ("x_ref", "G", "h", "num_rows", "lb", "ub", "H")
+_ORDER = ("x_ref", "G", "h", "num_rows", "lb", "ub", "H", "elastic")
 
 
 class QPGradients(NamedTuple):
@@ -60,7 +60,7 @@ class Problems(NamedTuple):
         lb: ``(N or 1, n)``.
         ub: ``(N or 1, n)``.
         factor: ``(N or 1, n, n)`` Cholesky factor of H, or ``(1, 0, 0)``.
-        each: ``(7,)`` which of them have a row per problem.
+        each: ``(8,)`` which of them have a row per problem.
         elastic: Price of a violation, or inf.
     """
 
@@ -367,7 +367,7 @@ def solve(data: Problems) -> Found:
     status, iterations = np.empty(count, np.int8), np.empty(count, np.int32)
     launch(
         quadratic.solve_batch, count, data.x_ref, data.G, data.h, data.num_rows, data.lb, data.ub, data.factor,
-        data.each, data.whiten, data.elastic, x, active, multipliers, saturated, status, iterations, grain=128,
+        np.array([data.elastic]), data.each, data.whiten, x, active, multipliers, saturated, status, iterations, grain=128,
     )  # fmt: skip
     return Found(x, active, multipliers, np.broadcast_to(saturated, (count, m)), status, iterations)
 
@@ -392,8 +392,8 @@ def differentiate(
     ]
     soft = data.elastic < math.inf
     launch(
-        quadratic.differentiate_batch, count, grad_x, x, data.x_ref, data.G, data.factor, data.each, data.whiten,
-        data.elastic, active, multipliers, np.array(saturated) if soft else np.zeros((1, m), np.bool_), status,
+        quadratic.differentiate_batch, count, grad_x, x, data.x_ref, data.G, data.factor, np.array([data.elastic]),
+        data.each, data.whiten, active, multipliers, np.array(saturated) if soft else np.zeros((1, m), np.bool_), status,
         grad_x_ref, direction, pull, own, *filled, grain=256,
     )  # fmt: skip
     gradients = dict(zip(("G", "h", "lb", "ub"), filled, strict=True))
