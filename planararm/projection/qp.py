@@ -367,7 +367,8 @@ def solve(data: Problems) -> Found:
     status, iterations = np.empty(count, np.int8), np.empty(count, np.int32)
     launch(
         quadratic.solve_batch, count, data.x_ref, data.G, data.h, data.num_rows, data.lb, data.ub, data.factor,
-        np.array([data.elastic]), data.each, data.whiten, x, active, multipliers, saturated, status, iterations, grain=128,
+        np.array([data.elastic]), data.each, data.whiten, x, active, multipliers, saturated, status, iterations,
+        grain=128,
     )  # fmt: skip
     return Found(x, active, multipliers, np.broadcast_to(saturated, (count, m)), status, iterations)
 
@@ -391,9 +392,10 @@ def differentiate(
         np.empty((count if is_own else 0, *core)) for is_own, core in zip(own, ((m, n), (m,), (n,), (n,)), strict=True)
     ]
     soft = data.elastic < math.inf
+    over_price = np.array(saturated) if soft else np.zeros((1, m), np.bool_)
     launch(
         quadratic.differentiate_batch, count, grad_x, x, data.x_ref, data.G, data.factor, np.array([data.elastic]),
-        data.each, data.whiten, active, multipliers, np.array(saturated) if soft else np.zeros((1, m), np.bool_), status,
+        data.each, data.whiten, active, multipliers, over_price, status,
         grad_x_ref, direction, pull, own, *filled, grain=256,
     )  # fmt: skip
     gradients = dict(zip(("G", "h", "lb", "ub"), filled, strict=True))

@@ -1,0 +1,328 @@
+"""The command nearest to a wanted one whose whole motion is certified.
+
+What the arm would do (the command, scaled to the velocity limits) is certified first and passed on if free.
+Otherwise the step is projected: a quadratic program keeps, for every near pair of a link and a disc with the normal n
+frozen, both ends e of the link out: ``f_e + n.(J_e D - u) >= aim``; its answer is certified, exactly, and shortened
+to its certified part. Because the rows are linear and the motion is not, the second try adds the most that the curvature
+can take away, ``sum_{j<=e} l_j (sum_{i<=j} delta_i)^2 / 2`` with the trust box ``|D_i| <= delta_i``: such a step is
+certified by construction. The third shrinks the box. The nearest of all that was certified is taken; an
+arm that is too near a disc takes what leads away from it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .certificate import free_fractions
+from .chain import axis_distance
+from .launch import entry, jit
+from .quadratic import SOLVED, solve_range
+
+PASSED, PROJECTED, SHORTENED, HELD, UNCERTIFIED = 0, 1, 2, 3, 4
+EXACT, POSITION, DELTA = 0, 1, 2
+"""How a command is rounded: not at all, as a float32 position, as a float32 share of the largest step."""
+
+BLOCK = 32
+SHORTER = 1.0 - 1e-6
+RESOLUTION = 1e-6
+LEAST_MARGIN = 2e-6
+"""The margin of a motion is half the scene's, at least this [m]; an environment stops an arm at half of that."""
+
+NOT_NEARER = 1e-10
+PRICE = 100.0
+"""Of coming nearer than aimed at, per reach: rows that cannot hold give way to those that can."""
+
+_TRIES = ((0.0, 1.0), (1.0, 1.0), (1.0, 0.25))
+"""Share of the curvature, share of the trust box."""
+
+
+@jit
+def _certify(
+    first, count, rows, delta, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii, present, free,
+):
+    """The certified part ``free[s]`` of the motions ``delta[rows[s]]``, each pair with its own margin ``keep``."""
+    n, m = lengths.size, radii.shape[1]
+    size = max(1, count)
+    which, number = np.empty(size, np.int64), np.zeros(size, np.int64)
+    headings, rates, pose = np.empty((size, n)), np.empty((size, n)), np.empty((size, n + 1, 2))
+    pairs, gaps = np.empty((size, n * m, 2), np.int64), np.empty((size, n * m, 2))
+    margins, until = np.empty((size, n * m)), np.empty((size, n * m))
+    for s in range(count):
+        r = rows[s]
+        i = first + r
+        which[s] = i
+        turned, travel = 0.0, 0.0
+        pose[s, 0, 0], pose[s, 0, 1] = joints[r, 0, 0], joints[r, 0, 1]
+        for k in range(n):
+            turned += delta[r, k]
+            travel += lengths[k] * abs(turned)
+            headings[s, k], rates[s, k] = phi[r, k], turned
+            pose[s, k + 1, 0], pose[s, k + 1, 1] = joints[r, k + 1, 0], joints[r, k + 1, 1]
+            for j in range(m):
+                if not present[i, j]:
+                    continue
+                drifted = math.hypot(drift[i, j, 0], drift[i, j, 1])
+                gap = near[r, k, j, 0]
+                room = gap - radii[i, j] - link_radius - keep[r, k, j]
+                # (An axis through the very centre of a disc cannot go deeper.)
+                if room > (travel + drifted) * (1.0 + 1e-9) + 1e-12 or gap < 1e-9:
+                    continue
+                p = number[s]
+                pairs[s, p, 0], pairs[s, p, 1] = k, j
+                gaps[s, p, 0], gaps[s, p, 1] = gap, near[r, k, j, 1]
+                margins[s, p], until[s, p] = keep[r, k, j], 0.0
+                number[s] = p + 1
+    free_fractions(
+        count, which, headings, rates, lengths, base, link_radius, centers, drift, radii, pose, pairs, gaps, margins,
+        until, number, RESOLUTION, free,
+    )
+
+
+@jit
+def _bound_rows(
+    first, count, rows, q, limits, max_step, curvature, share, joints, near, keep, lengths, link_radius, centers, drift,
+    radii, present, margin, G, h, num_rows, pairs, lb, ub,
+):
+    """The rows of a try: both ends of every near pair, and the trust box."""
+    n, m = lengths.size, radii.shape[1]
+    for s in range(count):
+        r = rows[s]
+        i = first + r
+        for a in range(n):
+            lb[s, a] = max(limits[a, 0] - q[i, a], -share * max_step[a])
+            ub[s, a] = min(limits[a, 1] - q[i, a], share * max_step[a])
+        filled, turn, travel, bend = 0, 0.0, 0.0, 0.0
+        for k in range(n):
+            turn += share * max_step[k]
+            bend_before = bend
+            travel += lengths[k] * turn
+            bend += lengths[k] * turn * turn
+            for j in range(m):
+                if not present[i, j]:
+                    continue
+                gap, along = near[r, k, j, 0], near[r, k, j, 1]
+                wall = radii[i, j] + link_radius
+                if gap - wall - margin > travel + math.hypot(drift[i, j, 0], drift[i, j, 1]):
+                    continue
+                ax, ay = joints[r, k, 0], joints[r, k, 1]
+                ux, uy = joints[r, k + 1, 0] - ax, joints[r, k + 1, 1] - ay
+                if gap > 0.0:
+                    nx, ny = (ax + along * ux - centers[i, j, 0]) / gap, (ay + along * uy - centers[i, j, 1]) / gap
+                else:
+                    nx, ny = -uy / lengths[k], ux / lengths[k]
+                inside = gap <= wall
+                away = nx * drift[i, j, 0] + ny * drift[i, j, 1]
+                for end in range(1 if inside else 2):
+                    # A link that touches is moved out by its nearest point; others by both of their ends.
+                    part = along if inside else 1.0 * end
+                    px, py = ax + part * ux, ay + part * uy
+                    taken = curvature * 0.5 * (bend if inside or end == 1 else bend_before)
+                    # With the curvature paid for, the motion's own margin is enough.
+                    aim = margin if curvature == 0.0 or inside else min(margin, keep[r, k, j])
+                    for a in range(n):
+                        G[s, filled, a] = 0.0
+                        if a <= k:
+                            G[s, filled, a] = -(ny * (px - joints[r, a, 0]) - nx * (py - joints[r, a, 1]))
+                    h[s, filled] = (
+                        nx * (px - centers[i, j, 0]) + ny * (py - centers[i, j, 1]) - wall - away - aim - taken
+                    )
+                    pairs[s, filled, 0], pairs[s, filled, 1] = k, j
+                    filled += 1
+        num_rows[s] = filled
+
+
+@entry
+def filter_batch(
+    start, stop, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present, margin,
+    rounding, action, end, status, distance, pressed,
+):
+    """Filter the commands ``[start, stop)``.
+
+    Args:
+        start: First row.
+        stop: Row to stop before.
+        q: ``(N, n)`` where the arm stands.
+        command: ``(N, n)`` configurations commanded.
+        limits: ``(n, 2)``.
+        max_step: ``(n,)`` the largest step of each joint.
+        lengths: ``(n,)``.
+        base: ``(2,)``.
+        link_radius: Capsule radius.
+        centers: ``(N, m, 2)``.
+        drift: ``(N, m, 2)`` displacement of the discs during the step.
+        radii: ``(N, m)``.
+        present: ``(N, m)``.
+        margin: Distance that is aimed at.
+        rounding: EXACT, POSITION or DELTA.
+        action: ``(N, n)`` out: the command; with DELTA its share of the largest step. As given where PASSED.
+        end: ``(N, n)`` out: where the certified motion ends.
+        status: ``(N,)`` int8 out: PASSED; PROJECTED; SHORTENED, a part of the wanted motion; HELD; UNCERTIFIED, if not
+            even standing still is certified (moving discs).
+        distance: ``(N,)`` out: of ``end`` to where the wanted step ended.
+        pressed: ``(N, n, m)`` bool out: pairs that held the projected step back.
+    """
+    n, m = lengths.size, radii.shape[1]
+    reach = lengths.sum()
+    rows, tried = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    wanted, step, choice, phi = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n))
+    joints, near, keep = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, n, m, 2)), np.empty((BLOCK, n, m))
+    free, best, retreat = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK, np.bool_)
+    most = 2 * n * m
+    G, h = np.empty((BLOCK, most, n)), np.empty((BLOCK, most))
+    num_rows, pairs = np.empty(BLOCK, np.int64), np.empty((BLOCK, most, 2), np.int64)
+    lb, ub, x_ref, x = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n))
+    active, multipliers = np.empty((BLOCK, n), np.int16), np.empty((BLOCK, n))
+    saturated = np.empty((BLOCK, most), np.bool_)
+    solved, turns = np.empty(BLOCK, np.int8), np.empty(BLOCK, np.int32)
+    factor, price = np.empty((1, 0, 0)), np.array([PRICE / reach])
+    each = np.array([1, 1, 1, 1, 1, 1, 0, 0])
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        for r in range(count):
+            i = first + r
+            rows[r], retreat[r] = r, False
+            scale, heading, x_at, y_at = 1.0, 0.0, base[0], base[1]
+            joints[r, 0, 0], joints[r, 0, 1] = x_at, y_at
+            for a in range(n):
+                wanted[r, a] = min(limits[a, 1], max(limits[a, 0], command[i, a])) - q[i, a]
+                scale = max(scale, abs(wanted[r, a]) / max_step[a])
+            for k in range(n):
+                wanted[r, k] /= scale
+                heading += q[i, k]
+                phi[r, k] = heading
+                x_at += lengths[k] * math.cos(heading)
+                y_at += lengths[k] * math.sin(heading)
+                joints[r, k + 1, 0], joints[r, k + 1, 1] = x_at, y_at
+                for j in range(m):
+                    pressed[i, k, j] = False
+                    if present[i, j]:
+                        gap, along = axis_distance(
+                            joints[r, k, 0], joints[r, k, 1], x_at, y_at, centers[i, j, 0], centers[i, j, 1]
+                        )
+                        near[r, k, j, 0], near[r, k, j, 1] = gap, along
+                        room = gap - radii[i, j] - link_radius
+                        keep[r, k, j] = min(max(0.5 * margin, LEAST_MARGIN), room - NOT_NEARER)
+                        retreat[r] = retreat[r] or room < max(0.5 * margin, LEAST_MARGIN)
+        _certify(
+            first, count, rows, wanted, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii,
+            present, free,
+        )
+        going = 0
+        for r in range(count):
+            i = first + r
+            if free[r] >= 1.0:
+                status[i], distance[i] = PASSED, 0.0
+                for a in range(n):
+                    end[i, a], action[i, a] = q[i, a] + wanted[r, a], command[i, a]
+                    if rounding == DELTA:
+                        action[i, a] = (command[i, a] - q[i, a]) / max_step[a]
+                continue
+            part = SHORTER * free[r]
+            status[i] = SHORTENED if free[r] > 0.0 else HELD
+            total = 0.0
+            for a in range(n):
+                choice[r, a] = part * wanted[r, a]
+                total += (wanted[r, a] - choice[r, a]) ** 2
+            best[r] = np.inf if retreat[r] else math.sqrt(total)
+            rows[going] = r
+            going += 1
+        count = going
+        for s in range(count):
+            tried[s] = rows[s]
+        trying = count
+        for curvature, share in _TRIES:
+            if trying == 0:
+                break
+            _bound_rows(
+                first, trying, tried, q, limits, max_step, curvature, share, joints, near, keep, lengths, link_radius,
+                centers, drift, radii, present, margin, G, h, num_rows, pairs, lb, ub,
+            )
+            for s in range(trying):
+                for a in range(n):
+                    x_ref[s, a] = wanted[tried[s], a]
+            solve_range(
+                0, trying, x_ref, G, h, num_rows, lb, ub, factor, price, each, False, x, active, multipliers, saturated,
+                solved, turns,
+            )
+            for s in range(trying):
+                for a in range(n):
+                    step[tried[s], a] = x[s, a] if solved[s] == SOLVED else 0.0
+            _certify(
+                first, trying, tried, step, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii,
+                present, free,
+            )
+            open_rows = 0
+            for s in range(trying):
+                r = tried[s]
+                i = first + r
+                part = 1.0 if free[s] >= 1.0 else SHORTER * free[s]
+                total, moved = 0.0, 0.0
+                for a in range(n):
+                    total += (wanted[r, a] - part * step[r, a]) ** 2
+                    moved = max(moved, abs(part * step[r, a]))
+                if solved[s] == SOLVED and moved > 0.0 and math.sqrt(total) < best[r]:
+                    best[r], status[i] = math.sqrt(total), PROJECTED
+                    for a in range(n):
+                        choice[r, a] = part * step[r, a]
+                    for k in range(n):
+                        for j in range(m):
+                            pressed[i, k, j] = False
+                    for b in range(n):
+                        p = active[s, b]
+                        if 0 <= p < num_rows[s]:
+                            pressed[i, pairs[s, p, 0], pairs[s, p, 1]] = True
+                    for p in range(num_rows[s]):
+                        if saturated[s, p]:
+                            pressed[i, pairs[s, p, 0], pairs[s, p, 1]] = True
+                if free[s] < 1.0:
+                    tried[open_rows] = r
+                    open_rows += 1
+            trying = open_rows
+        # Certified is what will be executed: the rounded command. Shorter and shorter, at last standing still.
+        for turn in range(5):
+            if count == 0:
+                break
+            for s in range(count):
+                r = rows[s]
+                i = first + r
+                part = 0.5 if 0 < turn < 4 else 1.0 if turn == 0 else 0.0
+                if turn == 4:
+                    status[i] = HELD
+                for a in range(n):
+                    choice[r, a] *= part
+                    goal = q[i, a] + choice[r, a]
+                    action[i, a] = goal
+                    if rounding == POSITION:
+                        action[i, a] = np.float64(np.float32(goal))
+                        goal = action[i, a]
+                    elif rounding == DELTA:
+                        action[i, a] = np.float64(np.float32(choice[r, a] / max_step[a]))
+                        goal = q[i, a] + action[i, a] * max_step[a]
+                    step[r, a] = min(limits[a, 1], max(limits[a, 0], goal)) - q[i, a]
+                # Rounding may have made the step a little too large: it is scaled, as any other.
+                scale = 1.0
+                for a in range(n):
+                    scale = max(scale, abs(step[r, a]) / max_step[a])
+                for a in range(n):
+                    step[r, a] /= scale
+                    end[i, a] = q[i, a] + step[r, a]
+            _certify(
+                first, count, rows, step, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii,
+                present, free,
+            )
+            going = 0
+            for s in range(count):
+                r = rows[s]
+                i = first + r
+                total = 0.0
+                for a in range(n):
+                    total += (wanted[r, a] - step[r, a]) ** 2
+                distance[i] = math.sqrt(total)
+                if free[s] < 1.0:
+                    rows[going] = r
+                    going += 1
+                    if turn == 4:
+                        status[i] = UNCERTIFIED
+            count = going
