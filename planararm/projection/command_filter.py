@@ -122,7 +122,8 @@ def filter_command(
     command = rows(q_command, n)
     chain = writable(arm.joint_limits, steps, arm.link_lengths, arm.base)
     launch(
-        safeguard.filter_batch, count, rows(q, n), command, *chain, arm.link_radius, rows(now, m, 2), rows(discs.positions(time + duration) - now, m, 2), rows(discs.radii, m),
+        safeguard.filter_batch, count, rows(q, n), command, *chain, arm.link_radius, rows(now, m, 2),
+        rows(discs.positions(time + duration) - now, m, 2), rows(discs.radii, m),
         rows(True if discs.mask is None else discs.mask, m, dtype=bool), scene.safety_margin, ROUNDING[rounding],
         action, end, status, distance, pressed, grain=64,
     )  # fmt: skip
