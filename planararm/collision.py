@@ -91,6 +91,21 @@ def witness_points(q: Array, arm: PlanarArm, obstacles: Obstacles) -> Array:
     return xp.stack([on_link, on_disc], axis=-2)
 
 
+def axis_points_and_normals(q: Array, arm: PlanarArm, obstacles: Obstacles) -> tuple[Array, Array]:
+    """Nearest points of every link's axis to every disc's centre, and the unit vectors from the discs to them.
+
+    Args:
+        q: ``(*batch, n)`` [rad].
+        arm: The arm.
+        obstacles: Discs with batch axes that broadcast against ``q``'s.
+
+    Returns:
+        Points ``(*batch, n, m, 2)`` [m] and normals ``(*batch, n, m, 2)``; the link's normal where its axis goes through
+        the centre.
+    """
+    return _axis_point_and_normal(*_links_and_discs(q, arm, obstacles)[:3])
+
+
 def _axis_point_and_normal(start: Array, end: Array, centers: Array) -> tuple[Array, Array]:
     """Nearest point of the link's axis, and the unit vector from the disc to it (the link's normal if they meet)."""
     xp = array_namespace(start)

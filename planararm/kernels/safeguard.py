@@ -28,7 +28,7 @@ BLOCK = 32
 SHORTER = 1.0 - 1e-6
 RESOLUTION = 1e-6
 LEAST_MARGIN = 2e-6
-"""The margin of a motion is half the scene's, at least this [m]; an environment stops an arm at half of that."""
+"""A motion keeps at least this from the discs [m]; an environment stops an arm at half of that."""
 
 NOT_NEARER = 1e-10
 PRICE = 100.0
@@ -136,7 +136,7 @@ def _bound_rows(
 @entry
 def filter_batch(
     start, stop, q, command, limits, max_step, lengths, base, link_radius, centers, drift, radii, present, margin,
-    rounding, action, end, status, distance, pressed,
+    aim, rounding, action, end, status, distance, pressed,
 ):
     """Filter the commands ``[start, stop)``.
 
@@ -154,7 +154,8 @@ def filter_batch(
         drift: ``(N, m, 2)`` displacement of the discs during the step.
         radii: ``(N, m)``.
         present: ``(N, m)``.
-        margin: Distance that is aimed at.
+        margin: Distance that the motion keeps, where the arm is that far already.
+        aim: Distance that its end aims at, larger.
         rounding: EXACT, POSITION or DELTA.
         action: ``(N, n)`` out: the command; with DELTA its share of the largest step. As given where PASSED.
         end: ``(N, n)`` out: where the certified motion ends.
@@ -203,8 +204,8 @@ def filter_batch(
                         )
                         near[r, k, j, 0], near[r, k, j, 1] = gap, along
                         room = gap - radii[i, j] - link_radius
-                        keep[r, k, j] = min(max(0.5 * margin, LEAST_MARGIN), room - NOT_NEARER)
-                        retreat[r] = retreat[r] or room < max(0.5 * margin, LEAST_MARGIN)
+                        keep[r, k, j] = min(max(margin, LEAST_MARGIN), room - NOT_NEARER)
+                        retreat[r] = retreat[r] or room < max(margin, LEAST_MARGIN)
         _certify(
             first, count, rows, wanted, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii,
             present, free,
@@ -237,7 +238,7 @@ def filter_batch(
                 break
             _bound_rows(
                 first, trying, tried, q, limits, max_step, curvature, share, joints, near, keep, lengths, link_radius,
-                centers, drift, radii, present, margin, G, h, num_rows, pairs, lb, ub,
+                centers, drift, radii, present, aim, G, h, num_rows, pairs, lb, ub,
             )
             for s in range(trying):
                 for a in range(n):

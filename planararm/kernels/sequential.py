@@ -6,8 +6,10 @@ quadratic program of :mod:`.quadratic` (elastic, with a trust box) proposes the 
 quadratic model has the curvature of the active distances (Newton), which is what makes the last digits cheap, except
 where that is not convex.
 
-With a target, the anchor moves along (``q_ref`` is where the row stands, weighted with ``DAMPING``): first reach and be
-free. Nocedal & Wright, Numerical Optimization, 2006, chapter 18.
+A row with a target goes through two stages. First it is to reach it and be free: the anchor moves along (it is where
+the row stands, weighted with ``DAMPING``). Then it settles at the nearest such configuration: the anchor is
+``q_ref`` again, and the target is held by rows of its own, ``+-J D <= +-e``. Nocedal & Wright, Numerical Optimization,
+2006, chapter 18.
 """
 
 from __future__ import annotations
@@ -36,6 +38,12 @@ FIRST_PRICE, HIGHEST_PRICE = 300.0, 3e6
 CONVERGED = 1e-10
 """Largest joint change of a last step [rad]."""
 
+FREE, REACH, SETTLE = 0, 1, 2
+"""Stages: no target; reach it; the nearest configuration on it."""
+
+_TASK = -1
+"""Instead of a link: a row that holds the target."""
+
 
 @jit
 def _chain(r, q, lengths, base, joints):
@@ -51,7 +59,7 @@ def _chain(r, q, lengths, base, joints):
 
 @jit
 def _assess(
-    first, count, rows, q, q_ref, target, anchor, pull, lengths, base, link_radius, centers, radii, present, aim,
+    first, count, rows, q, q_ref, target, stage, pull, lengths, base, link_radius, centers, radii, present, aim,
     joints, excess, smallest, error, merit,
 ):
     """How good ``q`` is: joints, summed penetration of ``aim``, smallest distance, distance to the target, merit."""
@@ -71,19 +79,22 @@ def _assess(
                     distance = gap - radii[i, j] - link_radius
                     excess[r] += max(0.0, aim - distance)
                     smallest[r] = min(smallest[r], distance)
-        total = 0.0
-        for a in range(n):
-            total += 0.5 * anchor * (q[r, a] - q_ref[i, a]) ** 2
-        error[r] = 0.0
-        if pull > 0.0:
+        merit[r], error[r] = 0.0, 0.0
+        if stage[r] != FREE:
             error[r] = math.hypot(target[i, 0] - joints[r, n, 0], target[i, 1] - joints[r, n, 1])
-            total += 0.5 * pull * error[r] * error[r]
-        merit[r] = total
+        if stage[r] == REACH:
+            merit[r] = 0.5 * pull * error[r] * error[r]
+        else:
+            for a in range(n):
+                merit[r] += 0.5 * (q[r, a] - q_ref[i, a]) ** 2
+        if stage[r] == SETTLE:
+            excess[r] += abs(target[i, 0] - joints[r, n, 0]) + abs(target[i, 1] - joints[r, n, 1])
 
 
 @jit
 def linearise(
-    first, count, rows, q, lengths, link_radius, centers, radii, present, aim, trust, joints, G, h, num_rows, pairs,
+    first, count, rows, target, stage, lengths, link_radius, centers, radii, present, aim, trust, joints, G, h, num_rows,
+    pairs,
 ):
     """The rows ``G D <= h`` of the pairs that a step within the trust box could bring nearer than ``aim``.
 
@@ -120,6 +131,18 @@ def linearise(
                         G[s, filled, a] = -(ny * (px - joints[r, a, 0]) - nx * (py - joints[r, a, 1]))
                 h[s, filled] = room
                 pairs[s, filled, 0], pairs[s, filled, 1] = k, j
+                filled += 1
+        if stage[r] == SETTLE:
+            for side in range(4):
+                sign = 1.0 if side < 2 else -1.0
+                axis = side % 2
+                for a in range(n):
+                    if axis == 0:
+                        G[s, filled, a] = -sign * (joints[r, n, 1] - joints[r, a, 1])
+                    else:
+                        G[s, filled, a] = sign * (joints[r, n, 0] - joints[r, a, 0])
+                h[s, filled] = sign * (target[i, axis] - joints[r, n, axis])
+                pairs[s, filled, 0], pairs[s, filled, 1] = _TASK, side
                 filled += 1
         num_rows[s] = filled
 
@@ -184,27 +207,36 @@ def _factorise(s, n, hessian, factor):
 
 @jit
 def _model(
-    first, count, rows, here, q_ref, target, anchor, pull, damping, limits, trust, joints, held, force, num_held,
-    lengths, centers, hessian, factor, x_ref, lb, ub,
+    first, count, rows, here, q_ref, target, stage, pull, limits, trust, joints, held, force, num_held, lengths, centers,
+    hessian, factor, x_ref, lb, ub,
 ):
     """The quadratic model of the merit without its penetrations: metric, unconstrained step, trust box."""
     n = lengths.size
     for s in range(count):
         r = rows[s]
         i = first + r
-        ex, ey = 0.0, 0.0
-        if pull > 0.0:
+        ex, ey, weight, anchor, metric = 0.0, 0.0, 0.0, 1.0, 1.0
+        if stage[r] == REACH:
             ex, ey = target[i, 0] - joints[r, n, 0], target[i, 1] - joints[r, n, 1]
+            weight, anchor, metric = pull, 0.0, DAMPING
         for a in range(n):
             jx, jy = -(joints[r, n, 1] - joints[r, a, 1]), joints[r, n, 0] - joints[r, a, 0]
             # Minus the gradient; solved for the unconstrained step below.
-            x_ref[s, a] = pull * (jx * ex + jy * ey) - anchor * (here[r, a] - q_ref[i, a])
+            x_ref[s, a] = weight * (jx * ex + jy * ey) - anchor * (here[r, a] - q_ref[i, a])
             for b in range(n):
                 kx, ky = -(joints[r, n, 1] - joints[r, b, 1]), joints[r, n, 0] - joints[r, b, 0]
-                hessian[s, a, b] = pull * (jx * kx + jy * ky) + (anchor + damping if a == b else 0.0)
+                hessian[s, a, b] = weight * (jx * kx + jy * ky) + (metric if a == b else 0.0)
             lb[s, a] = max(limits[a, 0] - here[r, a], -trust[r])
             ub[s, a] = min(limits[a, 1] - here[r, a], trust[r])
         for b in range(num_held[r]):
+            if held[r, b, 0] == _TASK:
+                # Second derivative of the end effector: minus the lever of the later joint.
+                sign, axis = (1.0 if held[r, b, 1] < 2 else -1.0), held[r, b, 1] % 2
+                for a in range(n):
+                    for c in range(n):
+                        lever = joints[r, n, axis] - joints[r, max(a, c), axis]
+                        hessian[s, a, c] -= sign * force[r, b] * lever
+                continue
             _add_curvature(s, r, i, held[r, b, 0], held[r, b, 1], force[r, b], joints, lengths, centers, hessian)
         _factorise(s, n, hessian, factor)
         for a in range(n):
@@ -219,32 +251,34 @@ def _model(
 
 
 @jit
-def _promise(first, count, rows, here, step, q_ref, target, anchor, pull, joints, G, h, num_rows, excess_after, promised):
+def _promise(first, count, rows, here, step, q_ref, target, stage, pull, joints, G, h, num_rows, excess_after, promised):
     """The merit that the linear model expects after the step."""
     n = step.shape[1]
     for s in range(count):
         r = rows[s]
         i = first + r
-        total, excess_after[r] = 0.0, 0.0
+        excess_after[r] = 0.0
         for p in range(num_rows[s]):
             excess = -h[s, p]
             for a in range(n):
                 excess += G[s, p, a] * step[s, a]
             excess_after[r] += max(0.0, excess)
-        ex, ey = 0.0, 0.0
-        if pull > 0.0:
+        promised[r] = 0.0
+        if stage[r] == REACH:
             ex, ey = target[i, 0] - joints[r, n, 0], target[i, 1] - joints[r, n, 1]
-        for a in range(n):
-            total += 0.5 * anchor * (here[r, a] + step[s, a] - q_ref[i, a]) ** 2
-            ex += (joints[r, n, 1] - joints[r, a, 1]) * step[s, a]
-            ey -= (joints[r, n, 0] - joints[r, a, 0]) * step[s, a]
-        promised[r] = total + 0.5 * pull * (ex * ex + ey * ey)
+            for a in range(n):
+                ex += (joints[r, n, 1] - joints[r, a, 1]) * step[s, a]
+                ey -= (joints[r, n, 0] - joints[r, a, 0]) * step[s, a]
+            promised[r] = 0.5 * pull * (ex * ex + ey * ey)
+        else:
+            for a in range(n):
+                promised[r] += 0.5 * (here[r, a] + step[s, a] - q_ref[i, a]) ** 2
 
 
 @entry
 def project_batch(
     start, stop, q_ref, q_start, target, has_target, lengths, base, link_radius, limits, centers, radii, present,
-    margin, slack, task_tolerance, most_iterations, q, solved, converged, iterations, clearance, error,
+    margin, slack, task_tolerance, settle, most_iterations, q, solved, converged, iterations, clearance, error,
 ):
     """Project the rows ``[start, stop)``.
 
@@ -265,23 +299,23 @@ def project_batch(
         margin: Distance to keep.
         slack: How much more is aimed at, so that rounding cannot turn "kept" into "not".
         task_tolerance: Distance to the target at which a row is done.
+        settle: Whether to go on to the nearest configuration on the target.
         most_iterations: Steps of one row at most.
         q: ``(N, n)`` out: the last configuration, or a better one that was free before.
         solved: ``(N,)`` bool out: within the limits, free, and on the target if there is one.
-        converged: ``(N,)`` bool out: whether it is also a stationary point.
+        converged: ``(N,)`` bool out: whether it is a stationary point of the distance to ``q_ref``.
         iterations: ``(N,)`` int32 out.
         clearance: ``(N,)`` out: at ``q``.
         error: ``(N,)`` out: distance to the target at ``q``, or nan.
     """
     n, m = lengths.size, radii.shape[1]
-    most = n * m
+    most = n * m + 4
     reach = 0.0
     for k in range(n):
         reach += lengths[k]
     aim = margin + slack
     pull = PULL / (reach * reach) if has_target else 0.0
-    anchor, damping = (0.0, DAMPING) if has_target else (1.0, 0.0)
-    rows = np.empty(BLOCK, np.int64)
+    rows, stage = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
     here, there, step, best = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty(BLOCK)
     joints, joints_there = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, n + 1, 2))
     trust, price, promised, used = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
@@ -305,10 +339,11 @@ def project_batch(
             i = first + r
             rows[r], trust[r], num_held[r], price[r], best[r] = r, FIRST_TRUST, 0, FIRST_PRICE / reach, np.inf
             solved[i], converged[i], iterations[i] = False, False, 0
+            stage[r] = REACH if has_target else FREE
             for a in range(n):
                 here[r, a] = q_start[i, a]
         _assess(
-            first, count, rows, here, q_ref, target, anchor, pull, lengths, base, link_radius, centers, radii,
+            first, count, rows, here, q_ref, target, stage, pull, lengths, base, link_radius, centers, radii,
             present, aim, joints, excess, smallest, distance, merit,
         )
         for turn in range(most_iterations + 1):
@@ -317,16 +352,24 @@ def project_batch(
             for s in range(count):
                 r = rows[s]
                 i = first + r
-                if smallest[r] >= margin:
-                    value = distance[r] if has_target else merit[r]
+                on_target = distance[r] <= task_tolerance
+                if smallest[r] >= margin and (stage[r] != SETTLE or on_target):
+                    value = distance[r] if stage[r] == REACH else merit[r]
                     if value < best[r]:
                         best[r] = value
                         for a in range(n):
                             q[i, a] = here[r, a]
                         clearance[i], error[i] = smallest[r], distance[r] if has_target else np.nan
-                        solved[i] = not has_target or distance[r] <= task_tolerance
-                if has_target and solved[i]:
-                    converged[i] = True
+                        solved[i] = on_target
+                if stage[r] == REACH and solved[i]:
+                    if settle:
+                        stage[r], trust[r], num_held[r], merit[r] = SETTLE, FIRST_TRUST, 0, 0.0
+                        excess[r] += abs(target[i, 0] - joints[r, n, 0]) + abs(target[i, 1] - joints[r, n, 1])
+                        for a in range(n):
+                            merit[r] += 0.5 * (here[r, a] - q_ref[i, a]) ** 2
+                        best[r] = merit[r]
+                    else:
+                        trust[r] = 0.0
                 if not converged[i] and trust[r] > LEAST_TRUST and turn < most_iterations:
                     rows[going] = r
                     going += 1
@@ -338,11 +381,11 @@ def project_batch(
             if count == 0:
                 break
             linearise(
-                first, count, rows, here, lengths, link_radius, centers, radii, present, aim, trust, joints, G, h,
-                num_rows, pairs,
+                first, count, rows, target, stage, lengths, link_radius, centers, radii, present, aim, trust, joints, G,
+                h, num_rows, pairs,
             )
             _model(
-                first, count, rows, here, q_ref, target, anchor, pull, damping, limits, trust, joints, held, force,
+                first, count, rows, here, q_ref, target, stage, pull, limits, trust, joints, held, force,
                 num_held, lengths, centers, hessian, factor, x_ref, lb, ub,
             )
             for s in range(count):
@@ -358,10 +401,10 @@ def project_batch(
                         step[s, a] = 0.0
                     there[r, a] = min(limits[a, 1], max(limits[a, 0], here[r, a] + step[s, a]))
             _promise(
-                first, count, rows, here, step, q_ref, target, anchor, pull, joints, G, h, num_rows, excess_after, promised
+                first, count, rows, here, step, q_ref, target, stage, pull, joints, G, h, num_rows, excess_after, promised
             )
             _assess(
-                first, count, rows, there, q_ref, target, anchor, pull, lengths, base, link_radius, centers,
+                first, count, rows, there, q_ref, target, stage, pull, lengths, base, link_radius, centers,
                 radii, present, aim, joints_there, excess_there, smallest_there, distance_there, merit_there,
             )
             for s in range(count):
@@ -404,8 +447,6 @@ def project_batch(
                 if still:
                     if excess[r] > slack and price[r] * reach < HIGHEST_PRICE:
                         price[r], trust[r] = 10.0 * price[r], FIRST_TRUST
-                    elif has_target:
-                        trust[r] = 0.0
                     else:
-                        converged[i] = smallest[r] >= margin
+                        converged[i] = stage[r] != REACH and smallest[r] >= margin and distance[r] <= task_tolerance
                         trust[r] = trust[r] if converged[i] else 0.0

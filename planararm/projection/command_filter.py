@@ -65,6 +65,7 @@ def filter_command(
     time: float = 0.0,
     rounding: str = "exact",
     max_step: Any = None,
+    motion_margin: float | None = None,
 ) -> tuple[FloatArray, FilterInfo]:
     """The command nearest to ``q_command`` whose executed motion is certified.
 
@@ -81,6 +82,8 @@ def filter_command(
         time: Moment of the step's start, for shuttling discs [s].
         rounding: ``"exact"``; ``"position"`` or ``"delta"``: certify the command as an environment of that control
             mode receives it, rounded to float32.
+        motion_margin: Distance that the motion keeps [m]; its end aims at the scene's safety margin, or twice this if
+            that is more. None: half the safety margin.
         max_step: ``(n,)`` the largest step of each joint [rad], instead of velocity limits times ``duration``.
 
     Returns:
@@ -109,6 +112,9 @@ def filter_command(
     steps = arm.joint_velocity_limits * duration if max_step is None else finite_array("max_step", max_step, (n,))
     if steps.shape != (n,) or not (steps > 0).all():
         raise InvalidInputError(f"max_step must have shape ({n},) and be > 0, got {steps.tolist()}.")
+    keep = scene.safety_margin / 2 if motion_margin is None else float(motion_margin)
+    if not 0 <= keep < np.inf:
+        raise InvalidInputError(f"motion_margin must be finite and >= 0, got {motion_margin!r}.")
     batch = broadcast_batch(q=q.shape[:-1], q_command=q_command.shape[:-1], scene=scene.batch_shape)
     count = math.prod(batch)
 
@@ -120,12 +126,13 @@ def filter_command(
     status, distance = np.empty(count, np.int8), np.empty(count)
     pressed = np.empty((count, n, m), np.bool_)
     command = rows(q_command, n)
+    aim = max(scene.safety_margin, 2 * keep)
     chain = writable(arm.joint_limits, steps, arm.link_lengths, arm.base)
     launch(
         safeguard.filter_batch, count, rows(q, n), command, *chain, arm.link_radius, rows(now, m, 2),
         rows(discs.positions(time + duration) - now, m, 2), rows(discs.radii, m),
-        rows(True if discs.mask is None else discs.mask, m, dtype=bool), scene.safety_margin, ROUNDING[rounding],
-        action, end, status, distance, pressed, grain=64,
+        rows(True if discs.mask is None else discs.mask, m, dtype=bool), keep, aim, ROUNDING[rounding], action, end,
+        status, distance, pressed, grain=64,
     )  # fmt: skip
     safe = np.where((status == safeguard.PASSED)[:, None], command, end)
     if rounding == "position":
