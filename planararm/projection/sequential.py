@@ -256,8 +256,7 @@ def project(
     present = True if discs.mask is None else discs.mask
     flat = _Rows(
         scene, rows(q_ref, n), None if target is None else rows(target, 2),
-        (rows(discs.positions(), m, 2), rows(discs.radii, m), rows(True if discs.mask is None else discs.mask, m,
-        dtype=bool)),
+        (rows(discs.positions(), m, 2), rows(discs.radii, m), rows(present, m, dtype=bool)),
     )  # fmt: skip
     settings = {
         "task_tolerance": float(task_tolerance),
