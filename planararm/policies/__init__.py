@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .jacobian import DampedLeastSquares as DampedLeastSquares
     from .jacobian import JacobianTranspose as JacobianTranspose
     from .jacobian import PseudoInverse as PseudoInverse
+    from .projected import Projected as Projected
+    from .projected import ProjectedDampedLeastSquares as ProjectedDampedLeastSquares
     from .protocol import IKPolicy as IKPolicy
     from .protocol import IKSolution as IKSolution
     from .protocol import Reason as Reason
@@ -40,6 +42,8 @@ _WHERE = {
     "IKPolicy": "protocol",
     "IKSolution": "protocol",
     "JacobianTranspose": "jacobian",
+    "Projected": "projected",
+    "ProjectedDampedLeastSquares": "projected",
     "PseudoInverse": "jacobian",
     "Reason": "protocol",
     "available_policies": "registry",

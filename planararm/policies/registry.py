@@ -28,6 +28,7 @@ _ENTRIES: dict[str, Entry] = {
     "damped-least-squares": Entry("planararm.policies.jacobian:DampedLeastSquares"),
     "hold": Entry("planararm.policies.hold:Hold"),
     "jacobian-transpose": Entry("planararm.policies.jacobian:JacobianTranspose"),
+    "projected-dls": Entry("planararm.policies.projected:ProjectedDampedLeastSquares"),
     "pseudo-inverse": Entry("planararm.policies.jacobian:PseudoInverse"),
 }
 

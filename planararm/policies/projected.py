@@ -1,0 +1,165 @@
+"""Any policy made safe: its answer is projected onto the free configurations on the target."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import PolicyError
+from ..projection.command_filter import filter_command
+from ..projection.sequential import MAX_ITERATIONS, Source, project
+from ..scene import Scene
+from .iterative import real_number, whole_number
+from .problem import make_problem
+from .protocol import IKPolicy, IKSolution, Reason, check_solution
+
+
+class Projected(IKPolicy):
+    """Another policy's answer, projected: free and within the limits, on the target where that is possible.
+
+    The inner policy proposes; :func:`planararm.projection.sequential.project` answers with the nearest configuration
+    that is free and on the target. Where none is found the arm goes to the nearest free configuration found, and
+    where there is none of these either it stays where it is. ``solved`` is claimed of verified answers only. ``info``
+    has the ``source`` of each answer (:class:`planararm.projection.sequential.Source`), its ``clearance``, and its
+    ``distance`` from the proposal.
+
+    In an environment (:meth:`predict`) the command is filtered too, so that the motion is certified
+    (:func:`planararm.projection.command_filter.filter_command`).
+
+    Args:
+        policy: Whose answers: anything that :func:`planararm.make_policy` takes.
+        task: Whether the end effector is brought to the target, or the proposal only made free.
+        tolerance: Distance to the target that counts as met, fraction of the reach.
+        num_restarts: Further starts of the projection, for rows not solved.
+        max_iterations: Quadratic programs of one search.
+        **options: Of the inner policy, if it is given by name.
+
+    Raises:
+        InvalidInputError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        *,
+        task: bool = True,
+        tolerance: float = 1e-6,
+        num_restarts: int = 8,
+        max_iterations: int = MAX_ITERATIONS,
+        **options: Any,
+    ) -> None:
+        from .registry import make_policy
+
+        self.policy = make_policy(policy, **options)
+        self.task = bool(task)
+        self.tolerance = real_number("tolerance", tolerance, 0.0, 1.0)
+        self.num_restarts = whole_number("num_restarts", num_restarts, 0, 10_000)
+        self.max_iterations = whole_number("max_iterations", max_iterations, 1, 100_000)
+
+    def supports(self, scene: Scene) -> str | None:
+        """The inner policy's answer."""
+        return self.policy.supports(scene)
+
+    def reset(self, mask: Any = None) -> None:
+        """Reset the inner policy."""
+        self.policy.reset(mask)
+
+    def bind(self, env: Any) -> Self:
+        """Bind the inner policy too; see :meth:`IKPolicy.bind`."""
+        self.policy.bind(env)
+        return super().bind(env)
+
+    def solve(self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None) -> IKSolution:
+        """Propose and project; see :meth:`IKPolicy.solve`."""
+        orientation = "the projection moves the links freely; the inner policy alone may honour orientations."
+        problem = make_problem(target_position, q, scene, target_orientation, orientation=orientation)
+        arm, rows = problem.arm, problem.scene()
+        tolerance = self.tolerance * arm.reach
+        proposal = self.policy.solve(problem.target_position, problem.q, rows)
+        check_solution(proposal, problem.q.shape, type(self.policy).__name__)
+        q_ref = np.asarray(proposal.q, dtype=np.float64)
+        answer = project(q_ref, rows, num_restarts=self.num_restarts, max_iterations=self.max_iterations)
+        found, safe = answer.q.copy(), answer.safe.copy()
+        source, clear = answer.source.copy(), answer.clearance.copy()
+        # The proposal may be free and on the target already; no target can be met beyond the annulus.
+        unmet = safe & (problem.error(found) <= tolerance)
+        sought = np.flatnonzero(~unmet & ~problem.is_outside(tolerance)) if self.task else np.empty(0, dtype=np.int64)
+        if sought.size:
+            part = problem.take(sought)
+            reached = project(
+                q_ref[sought],
+                part.scene(),
+                target_position=part.target_position,
+                num_restarts=self.num_restarts,
+                task_tolerance=min(1e-8, self.tolerance),
+                max_iterations=self.max_iterations,
+            )
+            better = reached.safe & ((part.error(reached.q) < part.error(found[sought])) | ~safe[sought])
+            taken = sought[better]
+            found[taken], source[taken], clear[taken] = (
+                reached.q[better],
+                reached.source[better],
+                reached.clearance[better],
+            )
+            safe |= np.isin(np.arange(safe.size), taken)
+        stays = ~safe & problem.is_free(problem.q)
+        found[stays], source[stays] = problem.q[stays], Source.HELD
+        reason = problem.reasons(found, tolerance)
+        reason = np.where(stays & (reason != Reason.SOLVED), Reason.HELD, reason)
+        info = {
+            "source": source,
+            "clearance": clear,
+            "distance": np.linalg.norm(found - q_ref, axis=-1),
+            "error": problem.error(found),
+        }
+        return problem.solution(found, reason, info)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[npt.NDArray[np.float32], Any]:
+        """The certified action towards the coming target; see :meth:`IKPolicy.predict`.
+
+        The observation's float32 joint angles are what is certified: the motion's margin (half the scene's safety
+        margin) is a thousand times their rounding. :class:`planararm.envs.SafetyFilter` certifies from the exact
+        state.
+        """
+        if self.interface is None:
+            raise PolicyError(f"{type(self).__name__} must be bound to an environment: policy.bind(env).predict(...).")
+        if episode_start is not None and np.any(episode_start):
+            self.reset(np.asarray(episode_start, dtype=bool))
+        layout = self.interface
+        observed = layout.unpack(observation)
+        solution = self.solve(observed.preview[..., 0, :], observed.q, observed.scene)
+        # Towards the answer as far as one step goes, and what is certified of that.
+        _, info = filter_command(
+            layout.arm.clip(observed.q),
+            solution.q,
+            observed.scene,
+            duration=layout.dt,
+            rounding=layout.control_mode,
+        )
+        action = np.where(
+            info.intervened[..., None], info.action, layout.encode_action(observed.q, solution.q).astype(np.float64)
+        )
+        return action.astype(np.float32), state
+
+
+class ProjectedDampedLeastSquares(Projected):
+    """Damped least squares, projected: a classical solver that respects the discs.
+
+    Args:
+        tolerance: Distance to the target that counts as met, fraction of the reach.
+        num_restarts: Further starts of the projection, for rows not solved.
+        damping: Dimensionless factor of the damping.
+
+    Raises:
+        InvalidInputError: An option is out of range.
+    """
+
+    def __init__(self, *, tolerance: float = 1e-6, num_restarts: int = 8, damping: float = 0.1) -> None:
+        super().__init__(
+            "damped-least-squares", tolerance=tolerance, num_restarts=num_restarts, max_iterations=MAX_ITERATIONS,
+            damping=damping,
+        )  # fmt: skip
