@@ -80,32 +80,29 @@ class Projected(IKPolicy):
         proposal = self.policy.solve(problem.target_position, problem.q, rows)
         check_solution(proposal, problem.q.shape, type(self.policy).__name__)
         q_ref = np.asarray(proposal.q, dtype=np.float64)
-        answer = project(q_ref, rows, num_restarts=self.num_restarts, max_iterations=self.max_iterations)
-        found, safe = answer.q.copy(), answer.safe.copy()
-        source, clear = answer.source.copy(), answer.clearance.copy()
-        # The proposal may be free and on the target already; no target can be met beyond the annulus.
-        unmet = safe & (problem.error(found) <= tolerance)
-        sought = np.flatnonzero(~unmet & ~problem.is_outside(tolerance)) if self.task else np.empty(0, dtype=np.int64)
-        if sought.size:
-            part = problem.take(sought)
-            reached = project(
-                q_ref[sought],
+        found, safe = problem.q.copy(), np.zeros(problem.num_rows, dtype=bool)
+        source, clear = np.full(problem.num_rows, Source.NONE, dtype=np.int8), np.full(problem.num_rows, -np.inf)
+        # No target can be met beyond the annulus: there the proposal is only made free.
+        sought = ~problem.is_outside(tolerance) & self.task
+        for chosen, with_target in ((np.flatnonzero(sought), True), (np.flatnonzero(~sought), False)):
+            if chosen.size == 0:
+                continue
+            part = problem if chosen.size == problem.num_rows else problem.take(chosen)
+            answer = project(
+                q_ref[chosen],
                 part.scene(),
-                target_position=part.target_position,
+                target_position=part.target_position if with_target else None,
                 num_restarts=self.num_restarts,
-                task_tolerance=min(1e-8, self.tolerance),
+                # A little inside, so that rounding cannot turn "met" here into "missed" in the verdict.
+                task_tolerance=0.99 * self.tolerance,
                 max_iterations=self.max_iterations,
             )
-            better = reached.safe & ((part.error(reached.q) < part.error(found[sought])) | ~safe[sought])
-            taken = sought[better]
-            found[taken], source[taken], clear[taken] = (
-                reached.q[better],
-                reached.source[better],
-                reached.clearance[better],
-            )
-            safe |= np.isin(np.arange(safe.size), taken)
-        stays = ~safe & problem.is_free(problem.q)
-        found[stays], source[stays] = problem.q[stays], Source.HELD
+            found[chosen], safe[chosen] = answer.q, answer.safe
+            source[chosen], clear[chosen] = answer.source, answer.clearance
+        stays = ~safe
+        if stays.any():
+            stays &= problem.is_free(problem.q)
+            found[stays], source[stays] = problem.q[stays], Source.HELD
         reason = problem.reasons(found, tolerance)
         reason = np.where(stays & (reason != Reason.SOLVED), Reason.HELD, reason)
         info = {
