@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -254,7 +255,7 @@ def main() -> None:
                 f"{int((away > AWAY).sum()):,}",
             ]
         table.add_row(*cells)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(table)
     for line in missing:
         console.print(line)
