@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         signed_distance,
         witness_points,
     )
+    from .envs.wrappers import SafetyFilter, VectorSafetyFilter
     from .errors import (
         FileFormatError,
         InvalidArmError,
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
         make_policy,
         register_policy,
     )
+    from .projection.command_filter import FilterInfo, filter_command
+    from .projection.qp import QPSolution, solve_qp
+    from .projection.sequential import Projection, project
+    from .projection.torch_layer import QPProjection
     from .scene import Scene, load_scene, make_scene, sample_scene, save_scene
     from .targets import sample_targets
     from .witness import witness_path
@@ -52,6 +57,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EnvInterface",
     "FileFormatError",
+    "FilterInfo",
     "FunctionPolicy",
     "IKPolicy",
     "IKSolution",
@@ -64,10 +70,15 @@ __all__ = [
     "PlanarArm",
     "PlanarArmError",
     "PolicyError",
+    "Projection",
+    "QPProjection",
+    "QPSolution",
     "Reachability",
     "Reason",
+    "SafetyFilter",
     "Scene",
     "UnknownNameError",
+    "VectorSafetyFilter",
     "__version__",
     "available_policies",
     "certify_motion",
@@ -76,6 +87,7 @@ __all__ = [
     "clearance_gradient",
     "closed_form",
     "end_effector",
+    "filter_command",
     "forward_kinematics",
     "jacobian",
     "load_scene",
@@ -84,6 +96,7 @@ __all__ = [
     "make_policy",
     "make_scene",
     "manipulability",
+    "project",
     "reachability",
     "register_policy",
     "sample_scene",
@@ -91,6 +104,7 @@ __all__ = [
     "save_scene",
     "self_motion",
     "signed_distance",
+    "solve_qp",
     "witness_path",
     "witness_points",
 ]
@@ -115,6 +129,7 @@ _MODULES = {
         "PolicyError",
         "UnknownNameError",
     ),
+    "envs.wrappers": ("SafetyFilter", "VectorSafetyFilter"),
     "interface": ("EnvInterface",),
     "inverse": ("Reachability", "closed_form", "reachability", "self_motion"),
     "kinematics": ("end_effector", "forward_kinematics", "jacobian", "manipulability"),
@@ -130,6 +145,10 @@ _MODULES = {
         "make_policy",
         "register_policy",
     ),
+    "projection.command_filter": ("FilterInfo", "filter_command"),
+    "projection.qp": ("QPSolution", "solve_qp"),
+    "projection.sequential": ("Projection", "project"),
+    "projection.torch_layer": ("QPProjection",),
     "scene": ("Scene", "load_scene", "make_scene", "sample_scene", "save_scene"),
     "targets": ("sample_targets",),
     "witness": ("witness_path",),

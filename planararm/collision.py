@@ -100,8 +100,8 @@ def axis_points_and_normals(q: Array, arm: PlanarArm, obstacles: Obstacles) -> t
         obstacles: Discs with batch axes that broadcast against ``q``'s.
 
     Returns:
-        Points ``(*batch, n, m, 2)`` [m] and normals ``(*batch, n, m, 2)``; the link's normal where its axis goes through
-        the centre.
+        Points ``(*batch, n, m, 2)`` [m] and normals ``(*batch, n, m, 2)``; the link's normal where its axis goes
+        through the centre.
     """
     return _axis_point_and_normal(*_links_and_discs(q, arm, obstacles)[:3])
 

@@ -51,3 +51,25 @@ def broadcast_batch(**shapes: tuple[int, ...]) -> tuple[int, ...]:
     except ValueError as cause:
         named = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise InvalidInputError(f"Batch shapes do not broadcast: {named}.") from cause
+
+
+def whole_number(name: str, value: Any, least: int, most: int) -> int:
+    """``value`` as an int in [least, most].
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise InvalidInputError(f"{name} must be a whole number in [{least}, {most}], got {value!r}.")
+    return int(value)
+
+
+def real_number(name: str, value: Any, above: float, most: float) -> float:
+    """``value`` as a float in (above, most].
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not above < value <= most:
+        raise InvalidInputError(f"{name} must be a number in ({above}, {most}], got {value!r}.")
+    return float(value)

@@ -56,6 +56,7 @@ def test_equals_quadprog_and_meets_the_optimality_conditions(n: int, m: int, met
     solution = solve_qp(**problem)
     assert (solution.status == SOLVED).all()
     check_kkt(solution, 1e-12)
+    assert ((solution.x >= problem["lb"]) & (solution.x <= problem["ub"])).all()
     for i in range(count):
         H = None if metric == "identity" else np.broadcast_to(problem["H"], (count, n, n))[i]
         expected = by_quadprog(problem["x_ref"][i], problem["G"][i], problem["h"][i], problem["lb"], problem["ub"], H)

@@ -188,7 +188,7 @@ def solve_range(
                 left = 1.0
                 for b in range(k):
                     coefficient[b] = 0.0
-                for again in range(2):
+                for _ in range(2):
                     for b in range(k):
                         dot = 0.0
                         for a in range(n):
@@ -328,7 +328,8 @@ def solve_range(
                     verdict = UNDECIDED
         status[i], iterations[i] = verdict, turns
         for a in range(n):
-            x[i, a] = point[a] if verdict == SOLVED else np.nan
+            # Bounds hold to the last bit.
+            x[i, a] = min(ub[iu, a], max(lb[il, a], point[a])) if verdict == SOLVED else np.nan
             active[i, a], multipliers[i, a] = -1, 0.0
         if verdict == SOLVED:
             for c in range(k):

@@ -93,8 +93,8 @@ def _assess(
 
 @jit
 def linearise(
-    first, count, rows, target, stage, lengths, link_radius, centers, radii, present, aim, trust, joints, G, h, num_rows,
-    pairs,
+    first, count, rows, target, stage, lengths, link_radius, centers, radii, present, aim, trust, joints, G, h,
+    num_rows, pairs,
 ):
     """The rows ``G D <= h`` of the pairs that a step within the trust box could bring nearer than ``aim``.
 
@@ -207,8 +207,8 @@ def _factorise(s, n, hessian, factor):
 
 @jit
 def _model(
-    first, count, rows, here, q_ref, target, stage, pull, limits, trust, joints, held, force, num_held, lengths, centers,
-    hessian, factor, x_ref, lb, ub,
+    first, count, rows, here, q_ref, target, stage, pull, limits, trust, joints, held, force, num_held, lengths,
+    centers, hessian, factor, x_ref, lb, ub,
 ):
     """The quadratic model of the merit without its penetrations: metric, unconstrained step, trust box."""
     n = lengths.size
@@ -251,7 +251,9 @@ def _model(
 
 
 @jit
-def _promise(first, count, rows, here, step, q_ref, target, stage, pull, joints, G, h, num_rows, excess_after, promised):
+def _promise(
+    first, count, rows, here, step, q_ref, target, stage, pull, joints, G, h, num_rows, excess_after, promised,
+):
     """The merit that the linear model expects after the step."""
     n = step.shape[1]
     for s in range(count):
@@ -401,7 +403,8 @@ def project_batch(
                         step[s, a] = 0.0
                     there[r, a] = min(limits[a, 1], max(limits[a, 0], here[r, a] + step[s, a]))
             _promise(
-                first, count, rows, here, step, q_ref, target, stage, pull, joints, G, h, num_rows, excess_after, promised
+                first, count, rows, here, step, q_ref, target, stage, pull, joints, G, h, num_rows, excess_after,
+                promised,
             )
             _assess(
                 first, count, rows, there, q_ref, target, stage, pull, lengths, base, link_radius, centers,

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arm import FloatArray, PlanarArm
-from ..errors import InvalidInputError
 from ..scene import Scene
+from ..validate import real_number, whole_number
 from .problem import Problem, make_problem
 from .protocol import IKPolicy, IKSolution, Reason
 
@@ -190,25 +190,3 @@ def _kicked(chain: Chain, target: np.ndarray, arm: PlanarArm, tolerance: float) 
     low, high = arm.joint_limits[:, :1], arm.joint_limits[:, 1:]
     inwards = np.where(chain.q <= (low + high) / 2, KICK, -KICK)
     return make_chain(np.clip(chain.q + stuck * inwards, low, high), target, arm)
-
-
-def whole_number(name: str, value: Any, least: int, most: int) -> int:
-    """``value`` as an int in [least, most].
-
-    Raises:
-        InvalidInputError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
-        raise InvalidInputError(f"{name} must be a whole number in [{least}, {most}], got {value!r}.")
-    return int(value)
-
-
-def real_number(name: str, value: Any, above: float, most: float) -> float:
-    """``value`` as a float in (above, most].
-
-    Raises:
-        InvalidInputError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not above < value <= most:
-        raise InvalidInputError(f"{name} must be a number in ({above}, {most}], got {value!r}.")
-    return float(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..arm import FloatArray, PlanarArm
-from .iterative import Chain, IterativePolicy, gradient, real_number
+from ..validate import real_number
+from .iterative import Chain, IterativePolicy, gradient
 
 MAX_STEP = 1.0
 """Largest change of a joint in one step [rad]; the whole step is scaled, so its direction stays."""

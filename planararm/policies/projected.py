@@ -11,7 +11,7 @@ from ..errors import PolicyError
 from ..projection.command_filter import filter_command
 from ..projection.sequential import MAX_ITERATIONS, Source, project
 from ..scene import Scene
-from .iterative import real_number, whole_number
+from ..validate import real_number, whole_number
 from .problem import make_problem
 from .protocol import IKPolicy, IKSolution, Reason, check_solution
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from ..errors import InvalidInputError, MissingExtraError
-from ..validate import finite_array
+from ..validate import finite_array, real_number, whole_number
 from .qp import FloatArray
 
 try:
@@ -30,28 +30,8 @@ except ImportError as cause:
 from .torch_layer import QPProjection
 
 _NEAREST_WALL = 1e-3
-
-
-def check_whole(name: str, value: Any, least: int) -> int:
-    """``value``, a whole number.
-
-    Raises:
-        InvalidInputError: It is none, or below ``least``.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InvalidInputError(f"{name} must be a whole number >= {least}, got {value!r}.")
-    return int(value)
-
-
-def check_positive(name: str, value: Any) -> float:
-    """``value``, a positive number.
-
-    Raises:
-        InvalidInputError: It is none.
-    """
-    if not isinstance(value, (int, float, np.integer, np.floating)) or not 0 < float(value) < math.inf:
-        raise InvalidInputError(f"{name} must be a positive number, got {value!r}.")
-    return float(value)
+MOST = 10_000
+"""Variables, and rows, at most."""
 
 
 def spread_directions(num_directions: int, num_variables: int, seed: int = 0) -> FloatArray:
@@ -97,15 +77,15 @@ class LearnedPolytope(torch.nn.Module):
 
     def __init__(self, num_variables: int, num_rows: int, *, scale: float = 1.0, seed: int = 0) -> None:
         super().__init__()
-        self.num_variables = check_whole("num_variables", num_variables, 1)
-        self.num_rows = check_whole("num_rows", num_rows, 1)
+        self.num_variables = whole_number("num_variables", num_variables, 1, MOST)
+        self.num_rows = whole_number("num_rows", num_rows, 1, MOST)
         directions = spread_directions(self.num_rows, self.num_variables, seed)
         self.directions = torch.nn.Parameter(torch.from_numpy(directions))
         self.offset = torch.nn.Parameter(torch.zeros(self.num_variables, dtype=torch.float64))
         self.openness = torch.nn.Parameter(torch.full((self.num_rows,), math.log(math.expm1(1.0)), dtype=torch.float64))
         self.scale: torch.Tensor
         self.origin: torch.Tensor
-        self.register_buffer("scale", torch.tensor(check_positive("scale", scale), dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(real_number("scale", scale, 0.0, 1e12), dtype=torch.float64))
         self.register_buffer("origin", torch.zeros(self.num_variables, dtype=torch.float64))
         self._project = QPProjection()
 
@@ -242,12 +222,12 @@ class LearnedQP(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.polytope = LearnedPolytope(num_variables, num_rows, scale=scale, seed=seed)
-        n, p = self.polytope.num_variables, check_whole("num_equalities", num_equalities, 0)
+        n, p = self.polytope.num_variables, whole_number("num_equalities", num_equalities, 0, MOST)
         if p >= n:
             raise InvalidInputError(
                 f"num_equalities must be below num_variables = {n}, got {p}: nothing would be left to choose."
             )
-        self.eps = check_positive("eps", eps)
+        self.eps = real_number("eps", eps, 0.0, 1e12)
         axes = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0][:p]
         self.root = torch.nn.Parameter(torch.eye(n, dtype=torch.float64))
         self.linear = torch.nn.Parameter(torch.zeros(n, dtype=torch.float64))

@@ -16,7 +16,8 @@ try:
 except ImportError as cause:
     raise MissingExtraError("planararm.projection.learned_fit", "torch") from cause
 
-from .learned import LearnedPolytope, LearnedQP, check_positive, check_whole
+from ..validate import real_number, whole_number
+from .learned import LearnedPolytope, LearnedQP
 
 Progress = Callable[[int, float], None]
 
@@ -87,7 +88,7 @@ def fit(
     Raises:
         InvalidInputError: Not finite numbers of these shapes, no pair, or an option out of range.
     """
-    steps, learning_rate = check_whole("steps", steps, 1), check_positive("learning_rate", learning_rate)
+    steps, learning_rate = whole_number("steps", steps, 1, 10**9), real_number("learning_rate", learning_rate, 0.0, 1e6)
     polytope = layer.polytope if isinstance(layer, LearnedQP) else layer
     arrays = {"raw": raw, "target": target}
     pairs = {name: finite_array(name, value, (polytope.num_variables,)) for name, value in arrays.items()}

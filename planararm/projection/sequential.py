@@ -22,7 +22,7 @@ from ..kernels import sequential
 from ..kernels.launch import launch, writable
 from ..obstacles import Obstacles
 from ..scene import Scene
-from ..validate import broadcast_batch, finite_array
+from ..validate import broadcast_batch, finite_array, whole_number
 from .command_filter import FilterStatus, filter_command
 from .sensitivity import projection_vjp
 
@@ -235,12 +235,8 @@ def project(
     q_ref = finite_array("q_ref", q_ref, (n,))
     target = None if target_position is None else finite_array("target_position", target_position, (2,))
     start = None if q_start is None else finite_array("q_start", q_start, (n,))
-    for name, value, least, most in (
-        ("num_restarts", num_restarts, 0, 10_000),
-        ("max_iterations", max_iterations, 1, 100_000),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
-            raise InvalidInputError(f"{name} must be a whole number in [{least}, {most}], got {value!r}.")
+    num_restarts = whole_number("num_restarts", num_restarts, 0, 10_000)
+    max_iterations = whole_number("max_iterations", max_iterations, 1, 100_000)
     if not 0 < task_tolerance < 1:
         raise InvalidInputError(f"task_tolerance must be in (0, 1), a fraction of the reach; got {task_tolerance!r}.")
     shapes = {"q_ref": q_ref.shape[:-1], "scene": scene.batch_shape}
@@ -261,7 +257,7 @@ def project(
     settings = {
         "task_tolerance": float(task_tolerance),
         "nearest": bool(nearest),
-        "max_iterations": int(max_iterations),
+        "max_iterations": max_iterations,
     }
     answers, source = _answer(flat, settings, num_restarts)
     waypoints = None

@@ -32,6 +32,7 @@ try:
 except ImportError as cause:
     raise MissingExtraError("planararm.projection.torch_layer", "torch") from cause
 
+from . import torch_solver
 
 Tensors = dict[str, torch.Tensor]
 
@@ -46,6 +47,9 @@ class _Backend(Protocol):
 
     def gradients(self, grad_x: torch.Tensor, wanted: frozenset[str]) -> Tensors:
         """In the shapes of the arguments."""
+
+    def any_invalid(self) -> bool:
+        """Whether an element has a nan (or a misplaced infinity) among its arguments."""
 
     def on_host(self) -> tuple[Problems, Found]:
         """The problems and their solutions as NumPy arrays."""
@@ -78,6 +82,9 @@ class _Kernel:
             name: torch.from_numpy(value) for name, value in in_argument_shapes(self._problems, parts, shapes).items()
         }
 
+    def any_invalid(self) -> bool:
+        return bool((self._found.status == INVALID).any())
+
     def on_host(self) -> tuple[Problems, Found]:
         return self._problems, self._found
 
@@ -100,11 +107,10 @@ class _Accelerator:
             .reshape(count, *tensor.shape[tensor.ndim - CORE_AXES[name] :])
             for name, tensor in spread.items()
         }
-        from . import torch_solver
-
-        self._vjp = torch_solver.vjp_batch
         self._found = torch_solver.solve_batch(
-            *(self._spread[name] for name in ("x_ref", "G", "h", "lb", "ub")), self._spread.get("H"), elastic
+            **{name: self._spread[name] for name in ("x_ref", "G", "h", "lb", "ub")},
+            H=self._spread.get("H"),
+            elastic=elastic,
         )
 
     def point(self) -> torch.Tensor:
@@ -112,7 +118,7 @@ class _Accelerator:
 
     def gradients(self, grad_x: torch.Tensor, wanted: frozenset[str]) -> Tensors:
         x, active, multipliers, saturated, status, _ = self._found
-        parts = self._vjp(
+        parts = torch_solver.vjp_batch(
             _in_float64(grad_x).reshape(x.shape), x, self._spread["x_ref"], self._spread["G"], self._spread.get("H"),
             active, multipliers, saturated, status, self._elastic,
         )  # fmt: skip
@@ -121,6 +127,9 @@ class _Accelerator:
             for name, value in zip(CORE_AXES, parts, strict=True)
             if name in wanted and value is not None
         }
+
+    def any_invalid(self) -> bool:
+        return bool((self._found[4] == INVALID).any())
 
     def on_host(self) -> tuple[Problems, Found]:
         arrays: dict[str, Any] = {name: _in_float64(tensor).cpu().numpy() for name, tensor in self._arguments.items()}
@@ -233,11 +242,8 @@ class QPProjection(torch.nn.Module):
         x: torch.Tensor = _Projection.apply(  # type: ignore[no-untyped-call]
             backend, tuple(arguments), *arguments.values()
         )
-        # nan comes of an infeasible element, or of nan among the arguments: only then is it worth looking.
-        if self.check_finite and bool(torch.isnan(x.detach().sum())):
-            problems, found = backend.on_host()
-            if (found.status == INVALID).any():
-                refuse_invalid({name: tensor.detach().cpu().numpy() for name, tensor in arguments.items()})
+        if self.check_finite and backend.any_invalid():
+            refuse_invalid({name: tensor.detach().cpu().numpy() for name, tensor in arguments.items()})
         if not self.return_solution:
             return x
         problems, found = backend.on_host()
