@@ -4,9 +4,9 @@ What the arm would do (the command, scaled to the velocity limits) is certified 
 Otherwise the step is projected: a quadratic program keeps, for every near pair of a link and a disc with the normal n
 frozen, both ends e of the link out: ``f_e + n.(J_e D - u) >= aim``; its answer is certified, exactly, and shortened
 to its certified part. Because the rows are linear and the motion is not, the second try adds the most that the
-curvature can take away, ``sum_{j<=e} l_j (sum_{i<=j} delta_i)^2 / 2`` with the trust box ``|D_i| <= delta_i``: such a step is
-certified by construction. The third shrinks the box. The nearest of all that was certified is taken; an
-arm that is too near a disc takes what leads away from it.
+curvature can take away, ``sum_{j<=e} l_j (sum_{i<=j} delta_i)^2 / 2`` with the trust box ``|D_i| <= delta_i``: such a
+step is certified by construction. The third shrinks the box. The nearest of all that was certified is taken; an arm
+that is too near a disc takes what leads away from it.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class _Kernel:
         self.batch = self._problems.batch
 
     def point(self) -> torch.Tensor:
-        return torch.from_numpy(self._found.x).reshape(*self.batch, -1)
+        return torch.from_numpy(self._found.x).reshape(*self.batch, self._found.x.shape[-1])
 
     def gradients(self, grad_x: torch.Tensor, wanted: frozenset[str]) -> Tensors:
         outer = np.ascontiguousarray(_in_float64(grad_x).numpy().reshape(self._found.x.shape))
@@ -114,7 +114,7 @@ class _Accelerator:
         )
 
     def point(self) -> torch.Tensor:
-        return self._found[0].reshape(*self.batch, -1)
+        return self._found[0].reshape(*self.batch, self._found[0].shape[-1])
 
     def gradients(self, grad_x: torch.Tensor, wanted: frozenset[str]) -> Tensors:
         x, active, multipliers, saturated, status, _ = self._found
@@ -244,6 +244,8 @@ class QPProjection(torch.nn.Module):
         )
         if self.check_finite and backend.any_invalid():
             refuse_invalid({name: tensor.detach().cpu().numpy() for name, tensor in arguments.items()})
+            # All finite: what is left is an H that is not positive definite, which the host names.
+            backend.on_host()
         if not self.return_solution:
             return x
         problems, found = backend.on_host()
