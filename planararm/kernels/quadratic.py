@@ -78,11 +78,14 @@ def solve_range(
         status: ``(N,)`` int8 out.
         iterations: ``(N,)`` int32 out: rows that entered or left.
     """
-    n = x.shape[1]
+    n, most_rows = x.shape[1], max(1, G.shape[1])
     Q, L = np.empty((n, n)), np.empty((n, n))
     rhs_w, mu, r, coefficient = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     unit, z, y, shift = np.empty(n), np.empty(n), np.empty(n), np.zeros(n)
-    length, members, point = np.empty(n), np.empty(n, np.int64), np.empty(n)
+    length, inverse, members, point = np.empty(n), np.empty(n), np.empty(n, np.int64), np.empty(n)
+    # The rows of one problem, of length one, column by column: loops over them become vector instructions.
+    columns, offset = np.empty((n, most_rows)), np.empty(most_rows)
+    norm, excess = np.empty(most_rows), np.empty(most_rows)
     for i in range(start, stop):
         ix, iG, ih, il, iu, iF = (
             i * each[0], i * each[1], i * each[2], i * each[4], i * each[5], i * each[6],
@@ -90,12 +93,27 @@ def solve_range(
         price = elastic[i * each[7]]
         soft = price < np.inf
         m = num_rows[i * each[3]]
-        k, turns, verdict, checksum = 0, 0, UNDECIDED, 0.0
-        largest = 0.0
+        k, turns, verdict = 0, 0, UNDECIDED
+        largest, checksum = 0.0, 0.0
         for a in range(n):
             point[a] = x_ref[ix, a]
             largest = max(largest, abs(point[a]))
+            checksum += (lb[il, a] - point[a]) + (point[a] - ub[iu, a])
         tolerance = FEASIBLE * (1.0 + largest)
+        for j in range(m):
+            norm[j] = 0.0
+        for a in range(n):
+            for j in range(m):
+                columns[a, j] = G[iG, j, a]
+                norm[j] += columns[a, j] * columns[a, j]
+        for j in range(m):
+            norm[j] = math.sqrt(norm[j])
+            scale = 1.0 / norm[j] if norm[j] > 0.0 else 1.0
+            offset[j] = h[ih, j] * scale
+            excess[j] = scale
+        for a in range(n):
+            for j in range(m):
+                columns[a, j] *= excess[j]
         if soft:
             for j in range(m):
                 saturated[i, j] = False
@@ -104,54 +122,54 @@ def solve_range(
         most_turns = 100 + 10 * (m + 2 * n)
         while turns < most_turns:
             # The most violated row at the present point; of saturated ones the one with most room.
-            entering, worst, growing = _NONE, 0.0, True
-            checksum = 0.0
             for j in range(m):
-                excess = -h[ih, j]
-                for a in range(n):
-                    excess += G[iG, j, a] * point[a]
-                checksum += excess
-                if soft and saturated[i, j]:
-                    excess = -excess
-                if excess > worst:
-                    squared = 0.0
-                    for a in range(n):
-                        squared += G[iG, j, a] * G[iG, j, a]
-                    if excess * excess > tolerance * tolerance * squared:
-                        known = False
-                        for b in range(k):
-                            known = known or members[b] == j
-                        if not known:
-                            entering, worst = j, excess
-                            growing = not (soft and saturated[i, j])
+                excess[j] = -offset[j]
             for a in range(n):
-                excess = lb[il, a] - point[a]
-                checksum += excess
-                if excess > worst and excess > tolerance:
+                at = point[a]
+                for j in range(m):
+                    excess[j] += columns[a, j] * at
+            if turns == 0:
+                for j in range(m):
+                    checksum += excess[j]
+            if soft:
+                for j in range(m):
+                    excess[j] = -excess[j] if saturated[i, j] else excess[j]
+            entering = _NONE
+            while True:
+                entering, worst = _NONE, tolerance
+                for j in range(m):
+                    more = excess[j] > worst
+                    worst = excess[j] if more else worst
+                    entering = j if more else entering
+                # A row of the working set holds but for rounding, which large coordinates may lift over the tolerance.
+                known = False
+                for b in range(k):
+                    known = known or members[b] == entering
+                if not known or entering == _NONE:
+                    break
+                excess[entering] = -np.inf
+            for a in range(n):
+                below, above = lb[il, a] - point[a], point[a] - ub[iu, a]
+                if below > worst or above > worst:
+                    candidate = m + a if below > above else m + n + a
                     known = False
                     for b in range(k):
-                        known = known or members[b] == m + a
+                        known = known or members[b] == candidate
                     if not known:
-                        entering, worst, growing = m + a, excess, True
-                excess = point[a] - ub[iu, a]
-                checksum += excess
-                if excess > worst and excess > tolerance:
-                    known = False
-                    for b in range(k):
-                        known = known or members[b] == m + n + a
-                    if not known:
-                        entering, worst, growing = m + n + a, excess, True
+                        entering, worst = candidate, max(below, above)
             if entering == _NONE:
                 verdict = SOLVED
                 break
             p = entering
-            # The entering row, scaled: unit . y <= bound, where unit is F^-1 g.
-            reach = 0.0
+            growing = not (soft and p < m and saturated[i, p])
+            # The entering row, of length one: unit . y <= reach, where unit is F^-1 g.
+            reach, size = 0.0, 1.0
             if p < m:
                 for a in range(n):
-                    unit[a] = G[iG, p, a]
-                    reach += unit[a] * x_ref[ix, a]
-                reach = h[ih, p] - reach
+                    unit[a] = columns[a, p]
+                    reach -= unit[a] * x_ref[ix, a]
+                reach += offset[p]
+                size = norm[p]
             else:
                 a = (p - m) % n
                 for b in range(n):
@@ -161,18 +179,17 @@ def solve_range(
                 else:
                     unit[a], reach = 1.0, ub[iu, a] - x_ref[ix, a]
             if whiten:
+                squared = 0.0
                 for a in range(n):
                     for b in range(a):
                         unit[a] -= factor[iF, a, b] * unit[b]
                     unit[a] /= factor[iF, a, a]
-            squared = 0.0
-            for a in range(n):
-                squared += unit[a] * unit[a]
-            size = math.sqrt(squared)
-            scale = 1.0 / size if size > 0.0 else 1.0
-            reach *= scale
-            for a in range(n):
-                unit[a] *= scale
+                    squared += unit[a] * unit[a]
+                stretch = math.sqrt(squared)
+                scale = 1.0 / stretch if stretch > 0.0 else 1.0
+                size, reach = size * stretch, reach * scale
+                for a in range(n):
+                    unit[a] *= scale
             most = price * size if p < m else np.inf
             grown = 0.0
             if not growing:
@@ -220,8 +237,8 @@ def solve_range(
                     for d in range(b + 1, k):
                         mu[b] -= L[d, b] * mu[d]
                         r[b] -= L[d, b] * r[d]
-                    mu[b] /= L[b, b]
-                    r[b] /= L[b, b]
+                    mu[b] *= inverse[b]
+                    r[b] *= inverse[b]
                     largest = max(largest, abs(r[b]))
                 leaving, filled = _NONE, False
                 if growing:
@@ -261,13 +278,14 @@ def solve_range(
                         root = math.sqrt(left)
                         for b in range(k):
                             L[k, b] = coefficient[b]
-                        L[k, k] = root
+                        scale = 1.0 / root
+                        L[k, k], inverse[k] = root, scale
                         total = reach
                         for b in range(k):
                             total -= coefficient[b] * rhs_w[b]
-                        rhs_w[k] = total / root
+                        rhs_w[k] = total * scale
                         for a in range(n):
-                            Q[k, a] = z[a] / root
+                            Q[k, a] = z[a] * scale
                         members[k], length[k] = p, size
                         k += 1
                     elif growing:
@@ -288,9 +306,10 @@ def solve_range(
                         L[b, c] = L[b + 1, c]
                 k -= 1
                 for b in range(leaving, k):
-                    norm = math.sqrt(L[b, b] * L[b, b] + L[b, b + 1] * L[b, b + 1])
-                    cosine, sine = L[b, b] / norm, L[b, b + 1] / norm
-                    L[b, b] = norm
+                    root = math.sqrt(L[b, b] * L[b, b] + L[b, b + 1] * L[b, b + 1])
+                    inverse[b] = 1.0 / root
+                    cosine, sine = L[b, b] * inverse[b], L[b, b + 1] * inverse[b]
+                    L[b, b] = root
                     for c in range(b + 1, k):
                         one, two = L[c, b], L[c, b + 1]
                         L[c, b], L[c, b + 1] = cosine * one + sine * two, cosine * two - sine * one
@@ -341,7 +360,7 @@ def solve_range(
                 mu[b] = -total
                 for d in range(b + 1, k):
                     mu[b] -= L[d, b] * mu[d]
-                mu[b] /= L[b, b]
+                mu[b] *= inverse[b]
                 active[i, b], multipliers[i, b] = members[b], max(0.0, mu[b] / length[b])
 
 
