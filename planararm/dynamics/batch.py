@@ -85,6 +85,12 @@ class State:
         discs = Obstacles(self.home[i, there], self.radii[i, there], shuttle if shuttle.any() else None)
         return Scene(task.interface.arm, discs.after(float(self.steps[i]) * task.interface.dt), task.safety_margin)
 
+    def scenes(self, task: Task) -> Scene:
+        """The scenes of all elements as they are now, ``(N,)`` of them, with the slots of the observations."""
+        shuttle = self.shuttle if self.shuttle.any() else None
+        discs = Obstacles(self.home, self.radii, shuttle, self.present)
+        return Scene(task.interface.arm, discs.after(self.steps * task.interface.dt), task.safety_margin)
+
 
 class Dynamics:
     """A batch of episodes of one task: state, and the latest observation, reward and measures.

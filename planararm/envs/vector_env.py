@@ -12,9 +12,11 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ..arm import FloatArray
 from ..dynamics import Dynamics
 from ..errors import InvalidInputError
 from ..kernels import episode
+from ..scene import Scene
 from ..scene.generator import draw_key
 from .arm_env import RENDER_FPS
 from .checks import check_render_mode, read_action
@@ -88,6 +90,16 @@ class ArmVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.float32], np
         self._done = np.zeros(self.num_envs, dtype=bool)
         self._any_done, self._running, self._overridden = False, False, False
         self._viewers: list[Viewer] = []
+
+    @property
+    def q(self) -> FloatArray:
+        """``(num_envs, n)`` float64 joint angles now, a copy [rad] (observations are float32)."""
+        return self._dynamics.state.q.copy()
+
+    @property
+    def scene(self) -> Scene:
+        """The present scenes, ``(num_envs,)`` of them: the arm among the discs where they are now, in masked slots."""
+        return self._dynamics.state.scenes(self.task)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
