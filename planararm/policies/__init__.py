@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .conformance import Check as Check
     from .conformance import ConformanceReport as ConformanceReport
     from .conformance import check_policy as check_policy
+    from .convex import ConvexIK as ConvexIK
     from .function import FunctionPolicy as FunctionPolicy
     from .hold import Hold as Hold
     from .jacobian import DampedLeastSquares as DampedLeastSquares
@@ -35,6 +36,7 @@ _WHERE = {
     "Check": "conformance",
     "ClosedForm": "closed_form",
     "ConformanceReport": "conformance",
+    "ConvexIK": "convex",
     "CyclicCoordinateDescent": "ccd",
     "DampedLeastSquares": "jacobian",
     "FunctionPolicy": "function",

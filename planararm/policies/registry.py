@@ -24,6 +24,7 @@ class Entry(NamedTuple):
 
 _ENTRIES: dict[str, Entry] = {
     "closed-form": Entry("planararm.policies.closed_form:ClosedForm"),
+    "convex-ik": Entry("planararm.policies.convex:ConvexIK", extra="convex"),
     "cyclic-coordinate-descent": Entry("planararm.policies.ccd:CyclicCoordinateDescent"),
     "damped-least-squares": Entry("planararm.policies.jacobian:DampedLeastSquares"),
     "hold": Entry("planararm.policies.hold:Hold"),

@@ -1,0 +1,457 @@
+"""Inverse kinematics by convex relaxation, in the link directions.
+
+A planar arm's links point along the unit complex numbers ``u_k = exp(i phi_k)``, phi_k = q_1 + ... + q_k. In these
+unknowns the goal ``sum_k l_k u_k = p`` is linear, and so is nearness to a proposal, ``max Re sum conj(u^_k) u_k``.
+Only ``|u_k| = 1`` is not convex. Two relaxations follow Maric, Giamou, Petrovic & Kelly, 2020
+(doi:10.1109/ICRA40945.2020.9197512), who lift joint positions instead:
+
+* without joint limits and discs ``|u_k| <= 1``, a second-order cone program. Its dual is a geometric-median problem
+in the
+  plane, ``min_lambda sum_k |u^_k - l_k lambda| + Re(conj(lambda) p)``, which :func:`nearest_point_socp` solves by
+  Newton's method for whole batches;
+* with them ``W = u u^H`` (u_0 = 1, of size n + 1) is relaxed to a positive semidefinite matrix with unit diagonal.
+Joint
+  limits, asymmetric ones too, are linear, ``Re(W_{k,k-1} exp(-i mid_k)) >= cos(half_k)``, and so is the distance of a
+  point of a link from a disc's centre. A whole link is kept out by samples a distance delta apart, against discs of
+  the radius ``sqrt(r^2 + (delta / 2)^2)``.
+
+A relaxation is *tight* where W has rank one (all ``|u_k| = 1``): then its answer is the nearest configuration there
+is. Where it is infeasible, with discs of the true radius, no configuration exists. Where it is neither,
+:func:`convex_iteration` looks for a W of rank one (Giamou et al., 2022, doi:10.1109/LRA.2022.3141763).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arm import PlanarArm
+from ..errors import InvalidInputError, MissingExtraError
+from ..kinematics import wrap_angle
+from ..scene import Scene
+from ..validate import exact_array, finite_array
+
+try:
+    import cvxpy as cp
+except ImportError as cause:
+    raise MissingExtraError("planararm.projection.convex_ik", "convex") from cause
+
+FloatArray = npt.NDArray[np.float64]
+
+OPTIMAL, INFEASIBLE, FAILED = 1, 0, -1
+"""Status of a relaxation: solved; proven infeasible; the solver gave up."""
+
+SAMPLES_PER_LINK = 7
+TIGHT = 1e-4
+"""A relaxation is called tight if the second largest eigenvalue of W is below this share of the largest, or if no |u_k|
+of the cone program is farther than this from one."""
+
+CLEAR = 1e-6
+"""How much farther than the safety margin the discs' rows keep the arm [m]: the solver's own tolerance."""
+
+_ABSENT = -1.0
+_ANCHOR = 1e-9
+
+
+class ConeAnswer(NamedTuple):
+    """What :func:`nearest_point_socp` found.
+
+    Attributes:
+        q: ``(*batch, n)`` joint angles of the directions, each in (-pi, pi] [rad].
+        tight: ``(*batch,)`` bool.
+        reachable: ``(*batch,)`` bool: whether the target is within the reach; if not, q points at it.
+        multiplier: ``(*batch,)`` complex lambda.
+    """
+
+    q: FloatArray
+    tight: npt.NDArray[np.bool_]
+    reachable: npt.NDArray[np.bool_]
+    multiplier: npt.NDArray[np.complex128]
+
+
+def angles_of(directions: npt.NDArray[np.complex128]) -> FloatArray:
+    """Joint angles in (-pi, pi] of link directions ``(*batch, n)`` complex."""
+    heading = np.angle(directions)
+    return np.asarray(wrap_angle(np.diff(heading, axis=-1, prepend=0.0)), dtype=np.float64)
+
+
+def nearest_point_socp(target_position: Any, q_ref: Any, arm: PlanarArm, *, max_iterations: int = 60) -> ConeAnswer:
+    """The nearest configuration to a proposal that is on a target, without limits and discs, where that is tight.
+
+    Args:
+        target_position: ``(*batch, 2)`` [m].
+        q_ref: ``(*batch, n)`` [rad].
+        arm: The arm.
+        max_iterations: Newton steps.
+
+    Raises:
+        InvalidInputError: Wrong shapes or NaN.
+    """
+    target = finite_array("target_position", target_position, (2,)) - arm.base
+    q_ref = finite_array("q_ref", q_ref, (arm.num_joints,))
+    batch = np.broadcast_shapes(target.shape[:-1], q_ref.shape[:-1])
+    p = np.broadcast_to(target[..., 0] + 1j * target[..., 1], batch).reshape(-1)
+    proposed = np.exp(1j * np.cumsum(q_ref, axis=-1))
+    proposed = np.broadcast_to(proposed, (*batch, arm.num_joints)).reshape(-1, arm.num_joints)
+    lengths = arm.link_lengths
+    reachable = np.abs(p) <= arm.reach
+    goal = np.where(np.abs(p) < arm.reach, p, p / np.maximum(np.abs(p), 1e-300) * arm.reach * (1 - 1e-12))
+
+    def value(lam: npt.NDArray[np.complex128]) -> FloatArray:
+        return np.asarray(np.abs(proposed - lengths * lam[:, None]).sum(-1) + (lam.conj() * goal).real)
+
+    lam = _below_the_anchors(proposed, lengths, goal, value)
+    here = value(lam)
+    for _ in range(max_iterations):
+        away = proposed - lengths * lam[:, None]
+        size = np.maximum(np.abs(away), _ANCHOR)
+        unit = away / size
+        slope = goal - (lengths * unit).sum(-1)
+        # d/dlambda of the unit vectors: the part across them, divided by their distance from the anchor.
+        weight = lengths**2 / size
+        xx, xy, yy = (
+            (weight * unit.imag**2).sum(-1), -(weight * unit.real * unit.imag).sum(-1), (weight * unit.real**2).sum(-1),
+        )  # fmt: skip
+        damp = 1e-12 * (xx + yy)
+        determinant = (xx + damp) * (yy + damp) - xy * xy
+        determinant = np.where(determinant > 0, determinant, 1.0)
+        step = (
+            -(((yy + damp) * slope.real - xy * slope.imag) + 1j * ((xx + damp) * slope.imag - xy * slope.real))
+            / determinant
+        )
+        share = np.ones(p.size)
+        for _ in range(30):
+            there = value(lam + share * step)
+            worse = there > here - 1e-4 * share * np.abs((slope.conj() * step).real)
+            if not worse.any():
+                break
+            share = np.where(worse, share / 2, share)
+        taken = there < here
+        lam = np.where(taken, lam + share * step, lam)
+        gain, here = here - there, np.where(taken, there, here)
+        if not (taken & (gain > 1e-15 * (1 + np.abs(here)))).any():
+            break
+    away = proposed - lengths * lam[:, None]
+    directions = away / np.maximum(np.abs(away), 1e-300)
+    miss = np.abs((lengths * directions).sum(-1) - p)
+    tight = reachable & (miss < 1e-7 * arm.reach)
+    straight = np.exp(1j * np.angle(p))[:, None]
+    directions = np.where(reachable[:, None], directions, straight)
+    return ConeAnswer(
+        angles_of(directions).reshape(*batch, arm.num_joints), tight.reshape(batch), reachable.reshape(batch),
+        lam.reshape(batch),
+    )  # fmt: skip
+
+
+def _below_the_anchors(
+    proposed: npt.NDArray[np.complex128],
+    lengths: FloatArray,
+    goal: npt.NDArray[np.complex128],
+    value: Callable[[npt.NDArray[np.complex128]], FloatArray],
+) -> npt.NDArray[np.complex128]:
+    """A start that is lower than every kink (lambda = u^_k / l_k) of the dual, unless a kink is its minimum.
+
+    From there descent cannot end at a kink. Vardi & Zhang, 2000, doi:10.1073/pnas.97.4.1423.
+    """
+    start = np.zeros(len(proposed), dtype=np.complex128)
+    lowest = value(start)
+    for k in range(len(lengths)):
+        anchor = proposed[:, k] / lengths[k]
+        others = np.delete(np.arange(len(lengths)), k)
+        away = proposed[:, others] - lengths[others] * anchor[:, None]
+        pull = (lengths[others] * away / np.maximum(np.abs(away), 1e-300)).sum(-1) - goal
+        strength = np.abs(pull)
+        # Within the kink's own slope it is the minimum; otherwise the pull leads down from it.
+        step = np.where(strength > lengths[k], pull / np.maximum(strength, 1e-300) / lengths[k], 0.0)
+        at = value(anchor)
+        for _ in range(40):
+            there = value(anchor + step)
+            worse = (there >= at) & (step != 0)
+            if not worse.any():
+                break
+            step = np.where(worse, step / 2, step)
+        better = there < lowest
+        start, lowest = np.where(better, anchor + step, start), np.where(better, there, lowest)
+    return start
+
+
+def socp_problem(link_lengths: Any) -> cp.Problem:
+    """The cone program in cvxpy.
+
+    Parameters ``proposal (n, 2)`` (cosines and sines) and ``goal (2,)``, variable ``U (n, 2)``.
+    """
+    lengths = np.asarray(link_lengths, dtype=np.float64)
+    n = len(lengths)
+    U = cp.Variable((n, 2), name="U")
+    proposal, goal = cp.Parameter((n, 2), name="proposal"), cp.Parameter(2, name="goal")
+    constraints = [lengths @ U == goal, cp.norm(U, 2, axis=1) <= 1]
+    return cp.Problem(cp.Maximize(cp.sum(cp.multiply(proposal, U))), constraints)
+
+
+@dataclass(frozen=True)
+class LiftedProblem:
+    """The semidefinite program of an arm with room for m discs, in the real embedding ``[[R, -S], [S, R]] >= 0``.
+
+    Attributes:
+        problem: Minimise ``<C, W>``, W = R + i S, over the lifted constraints.
+        R: ``(n + 1, n + 1)`` symmetric variable.
+        S: ``(n + 1, n + 1)`` skew variable.
+        parameters: By name: ``cost_real`` and ``cost_imag`` (C), ``goal``, and with discs ``disc_x``, ``disc_y`` (m,)
+            and ``disc_k`` (m,) = radius^2 - |centre|^2, relative to the base; with an orientation ``heading`` (2,).
+    """
+
+    problem: cp.Problem
+    R: cp.Variable
+    S: cp.Variable
+    parameters: dict[str, cp.Parameter]
+
+
+@functools.lru_cache(maxsize=32)
+def _lifted(
+    lengths: tuple[float, ...], limits: tuple[tuple[float, float], ...], num_discs: int, samples: int, oriented: bool
+) -> LiftedProblem:
+    n = len(lengths)
+    size = n + 1
+    L = np.asarray(lengths)
+    R, S = cp.Variable((size, size), symmetric=True, name="R"), cp.Variable((size, size), name="S")
+    shapes: dict[str, Any] = {"cost_real": (size, size), "cost_imag": (size, size), "goal": 2}
+    shapes |= {"heading": 2} if oriented else {}
+    shapes |= dict.fromkeys(("disc_x", "disc_y", "disc_k"), num_discs) if num_discs else {}
+    parameters = {name: cp.Parameter(shape, name=name) for name, shape in shapes.items()}
+    constraints = [
+        cp.bmat([[R, -S], [S, R]]) >> 0,
+        cp.diag(R) == 1,
+        S + S.T == 0,
+        L @ R[1:, 0] == parameters["goal"][0],
+        L @ S[1:, 0] == parameters["goal"][1],
+    ]
+    for k, (low, high) in enumerate(limits, start=1):
+        middle, half = (low + high) / 2, (high - low) / 2
+        if half < math.pi:
+            turn = R[k, k - 1] * math.cos(middle) + S[k, k - 1] * math.sin(middle)
+            constraints.append(turn >= math.cos(half))
+    if oriented:
+        constraints += [R[n, 0] == parameters["heading"][0], S[n, 0] == parameters["heading"][1]]
+    if num_discs:
+        for weights in _sample_weights(L, samples):
+            squared = cp.sum(cp.multiply(np.outer(weights, weights), R[1:, 1:]))
+            across = parameters["disc_x"] * (weights @ R[1:, 0]) + parameters["disc_y"] * (weights @ S[1:, 0])
+            constraints.append(squared - 2 * across >= parameters["disc_k"])
+    objective = cp.sum(cp.multiply(parameters["cost_real"], R)) + cp.sum(cp.multiply(parameters["cost_imag"], S))
+    problem = cp.Problem(cp.Minimize(objective), constraints)
+    return LiftedProblem(problem, R, S, parameters)
+
+
+def lifted_problem(
+    arm: PlanarArm, num_discs: int = 0, *, samples: int = SAMPLES_PER_LINK, oriented: bool = False
+) -> LiftedProblem:
+    """The semidefinite program of an arm, built once.
+
+    Args:
+        arm: The arm; a joint whose range is a whole turn gets no row.
+        num_discs: Room for this many discs.
+        samples: Points of each link that are kept out of the discs, both ends included.
+        oriented: Whether the last link's heading is given.
+    """
+    if samples < 2:
+        raise InvalidInputError(f"samples must be at least 2 (the ends of a link), got {samples}.")
+    limits = tuple((float(low), float(high)) for low, high in arm.joint_limits)
+    return _lifted(tuple(map(float, arm.link_lengths)), limits, num_discs, samples, oriented)
+
+
+def _sample_weights(lengths: FloatArray, samples: int) -> list[FloatArray]:
+    """Coefficients of u_1 ... u_n of the sampled points: joints once, then the insides of the links."""
+    rows = []
+    for k in range(len(lengths)):
+        for share in np.linspace(0, 1, samples)[1:]:
+            weights = np.zeros(len(lengths))
+            weights[:k] = lengths[:k]
+            weights[k] = share * lengths[k]
+            rows.append(weights)
+    return rows
+
+
+def nearest_cost(q_ref: FloatArray) -> npt.NDArray[np.complex128]:
+    """C with ``<C, W> = -Re sum conj(u^_k) W_{k0}``: ``(n + 1, n + 1)``."""
+    n = q_ref.shape[-1]
+    cost = np.zeros((n + 1, n + 1), dtype=np.complex128)
+    cost[1:, 0] = -np.exp(1j * np.cumsum(q_ref))
+    return cost
+
+
+def disc_parameters(scene: Scene, num_discs: int, samples: int, *, inflated: bool) -> dict[str, FloatArray]:
+    """Values of ``disc_x``, ``disc_y`` and ``disc_k`` for an unbatched scene; absent discs never act.
+
+    Args:
+        scene: The scene.
+        num_discs: Length of the parameters.
+        samples: Points per link.
+        inflated: Whether the radii cover what lies between the samples. With the true radii the rows are necessary: if
+            they cannot be met, no free configuration exists.
+    """
+    arm, discs = scene.arm, scene.obstacles
+    centers, radii = np.asarray(discs.positions()) - arm.base, np.asarray(discs.radii)
+    there = np.ones(len(radii), dtype=bool) if discs.mask is None else np.asarray(discs.mask)
+    centers, radii = centers[there], radii[there] + arm.link_radius + scene.safety_margin
+    if inflated:
+        spacing = arm.link_lengths.max() / (samples - 1)
+        radii = np.sqrt((radii + CLEAR) ** 2 + (spacing / 2) ** 2)
+    values = {"disc_x": np.zeros(num_discs), "disc_y": np.zeros(num_discs), "disc_k": np.full(num_discs, _ABSENT)}
+    count = len(radii)
+    values["disc_x"][:count], values["disc_y"][:count] = centers.T
+    values["disc_k"][:count] = radii**2 - (centers**2).sum(-1)
+    return values
+
+
+class Relaxed(NamedTuple):
+    """What a semidefinite relaxation found for one target.
+
+    Attributes:
+        q: ``(n,)`` joint angles of the nearest matrix of rank one, within the limits by whole turns if possible [rad];
+            nan unless solved.
+        status: OPTIMAL, INFEASIBLE or FAILED.
+        rank_ratio: Second largest eigenvalue of W over the largest.
+        W: ``(n + 1, n + 1)`` Hermitian.
+        iterations: Programs solved.
+    """
+
+    q: FloatArray
+    status: int
+    rank_ratio: float
+    W: npt.NDArray[np.complex128]
+    iterations: int
+
+    @property
+    def tight(self) -> bool:
+        """Whether W has rank one, to :data:`TIGHT`: the answer is then the optimum of the problem itself."""
+        return self.status == OPTIMAL and self.rank_ratio < TIGHT
+
+
+def directions_of(W: npt.NDArray[np.complex128]) -> tuple[npt.NDArray[np.complex128], float]:
+    """Link directions of the largest eigenvector of W, and the ratio of the two largest eigenvalues."""
+    values, vectors = np.linalg.eigh(W)
+    leading = vectors[:, -1]
+    turned = leading * np.conj(leading[0])
+    size = np.abs(turned[1:])
+    unit = np.where(size > 1e-12, turned[1:] / np.maximum(size, 1e-12), 1.0)
+    return unit, float(max(values[-2], 0.0) / max(values[-1], 1e-300))
+
+
+def within_limits(q: FloatArray, q_ref: FloatArray, arm: PlanarArm) -> FloatArray:
+    """``q (n,)`` turned by whole turns: within the limits if possible, of these nearest to ``q_ref``."""
+    low, high = arm.joint_limits.T
+    turns = q + 2 * np.pi * np.arange(-3, 4)[:, None]
+    outside = np.maximum(np.maximum(low - turns, turns - high), 0.0)
+    order = np.where(outside > 1e-6, 1e3 + outside, np.abs(turns - q_ref) * 1e-3)
+    nearest = np.take_along_axis(turns, order.argmin(axis=0)[None], axis=0)[0]
+    return np.asarray(np.clip(nearest, low, high))
+
+
+def _run(lifted: LiftedProblem, cost: npt.NDArray[np.complex128]) -> tuple[int, npt.NDArray[np.complex128] | None]:
+    lifted.parameters["cost_real"].value, lifted.parameters["cost_imag"].value = cost.real, cost.imag
+    with warnings.catch_warnings():
+        # What the solver thinks of its own accuracy is in the status.
+        warnings.simplefilter("ignore")
+        try:
+            lifted.problem.solve(solver=cp.CLARABEL)
+        except cp.error.SolverError:
+            return FAILED, None
+    if lifted.problem.status == cp.INFEASIBLE:
+        return INFEASIBLE, None
+    real, imaginary = lifted.R.value, lifted.S.value
+    if lifted.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) or real is None or imaginary is None:
+        return FAILED, None
+    return OPTIMAL, np.asarray(real) + 1j * np.asarray(imaginary)
+
+
+def relax(
+    target_position: Any,
+    q_ref: Any,
+    scene: Scene,
+    *,
+    target_orientation: float | None = None,
+    samples: int = SAMPLES_PER_LINK,
+    max_iterations: int = 0,
+    inflated: bool = True,
+) -> Relaxed:
+    """The semidefinite relaxation of nearest-point inverse kinematics, for one target.
+
+    Args:
+        target_position: ``(2,)`` [m].
+        q_ref: ``(n,)`` the proposal [rad].
+        scene: An unbatched scene.
+        target_orientation: Heading of the last link [rad], or None.
+        samples: Points of each link that are kept out of the discs.
+        max_iterations: Steps of :func:`convex_iteration` if the relaxation is not tight.
+        inflated: See :func:`disc_parameters`; False makes INFEASIBLE a certificate that no configuration exists.
+
+    Raises:
+        InvalidInputError: Wrong shapes, NaN, a batched scene.
+    """
+    arm = scene.arm
+    if scene.batch_shape:
+        raise InvalidInputError(f"relax takes one scene, got batch shape {scene.batch_shape}; index it.")
+    target = exact_array("target_position", target_position, (2,)) - arm.base
+    q_ref = exact_array("q_ref", q_ref, (arm.num_joints,))
+    n = arm.num_joints
+    nothing = np.full((n + 1, n + 1), np.nan + 0j)
+    if np.hypot(*target) > arm.reach:
+        return Relaxed(np.full(n, np.nan), INFEASIBLE, np.nan, nothing, 0)
+    num_discs = scene.obstacles.num_obstacles
+    lifted = lifted_problem(arm, num_discs, samples=samples, oriented=target_orientation is not None)
+    lifted.parameters["goal"].value = target
+    if target_orientation is not None:
+        lifted.parameters["heading"].value = np.array([math.cos(target_orientation), math.sin(target_orientation)])
+    if num_discs:
+        for name, values in disc_parameters(scene, num_discs, samples, inflated=inflated).items():
+            lifted.parameters[name].value = values
+    status, W = _run(lifted, nearest_cost(q_ref))
+    if W is None:
+        return Relaxed(np.full(n, np.nan), status, np.nan, nothing, 1)
+    directions, ratio = directions_of(W)
+    count = 1
+    if ratio >= TIGHT and max_iterations:
+        W, directions, ratio, more = convex_iteration(lifted, W, max_iterations)
+        count += more
+    q = within_limits(angles_of(directions), q_ref, arm)
+    return Relaxed(q, OPTIMAL, ratio, W, count)
+
+
+def convex_iteration(
+    lifted: LiftedProblem, W: npt.NDArray[np.complex128], max_iterations: int
+) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.complex128], float, int]:
+    """Look for a W of rank one: minimise the energy outside the leading eigenvector of the one before, again and again.
+
+    ``W <- argmin <C, W>`` over the lifted constraints, ``C = U U^H`` with U all eigenvectors of W but the leading one.
+
+    Args:
+        lifted: The problem; its parameters but the cost keep their values.
+        W: Where to begin.
+        max_iterations: Programs solved at most.
+
+    Returns:
+        W, its directions, its ratio of eigenvalues, and the programs solved.
+    """
+    directions, ratio = directions_of(W)
+    best = (W, directions, ratio)
+    for count in range(1, max_iterations + 1):
+        _, vectors = np.linalg.eigh(W)
+        rest = vectors[:, :-1]
+        status, after = _run(lifted, rest @ rest.conj().T)
+        if status != OPTIMAL or after is None:
+            return (*best, count)
+        W = after
+        directions, ratio = directions_of(W)
+        stalled = ratio > 0.999 * best[2]
+        if ratio < best[2]:
+            best = (W, directions, ratio)
+        if ratio < TIGHT or stalled:
+            return (*best, count)
+    return (*best, max_iterations)
