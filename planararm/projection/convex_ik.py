@@ -49,9 +49,8 @@ OPTIMAL, INFEASIBLE, FAILED = 1, 0, -1
 """Status of a relaxation: solved; proven infeasible; the solver gave up."""
 
 SAMPLES_PER_LINK = 7
-TIGHT = 1e-4
-"""A relaxation is called tight if the second largest eigenvalue of W is below this share of the largest, or if no |u_k|
-of the cone program is farther than this from one."""
+TIGHT = 1e-6
+"""A relaxation is called tight if the second largest eigenvalue of W is below this share of the largest."""
 
 CLEAR = 1e-6
 """How much farther than the safety margin the discs' rows keep the arm [m]: the solver's own tolerance."""

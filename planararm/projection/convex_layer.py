@@ -30,6 +30,9 @@ _ACCURATE = {
     "solve_method": "SCS", "eps": 1e-10, "max_iters": 100_000, "acceleration_lookback": 0, "raise_on_error": False,
 }  # fmt: skip
 
+CONE_TIGHT = 1e-5
+"""The cone relaxation is called tight if no direction is shorter than one by more than this."""
+
 INSIDE = 1e-9
 """Targets are kept this share of the reach inside the annulus: on its edge the relaxation has no interior."""
 
@@ -103,7 +106,7 @@ class ConeIK(_ConvexIK):
         batch, proposal, goal = self._arguments(q_ref, target_position)
         heading = proposal.cumsum(-1)
         (u,) = _solve(self._layer, torch.stack([heading.cos(), heading.sin()], dim=-1), goal)
-        tight = (1 - u.detach().norm(dim=-1)).abs().amax(-1) < TIGHT
+        tight = (1 - u.detach().norm(dim=-1)).abs().amax(-1) < CONE_TIGHT
         return _joint_angles(u).reshape(*batch, -1).to(q_ref), tight.reshape(batch)
 
 
