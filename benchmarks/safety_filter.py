@@ -151,6 +151,8 @@ def run(name: str, arm: str, mode: str, rounds: int, seed: int, poses: int) -> T
             action = agent(q, scene, target, env.action_space.sample())
             observation, _, terminated, truncated, info = env.step(action)
             moved, done = ~done, terminated | truncated
+            if not moved.any():
+                continue
             if not filtered:
                 tally.unfiltered_steps += int(moved.sum())
                 tally.unfiltered_contacts += int(info["collision"][moved].sum())
