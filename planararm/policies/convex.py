@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..kinematics import wrap_angle
-from ..projection.convex_ik import INFEASIBLE, OPTIMAL, SAMPLES_PER_LINK, nearest_point_socp, relax, within_limits
+from ..projection.convex_ik import (
+    CONVEX_ITERATIONS,
+    INFEASIBLE,
+    OPTIMAL,
+    SAMPLES_PER_LINK,
+    nearest_point_socp,
+    relax,
+    within_limits,
+)
 from ..projection.sequential import project
 from ..scene import Scene
 from ..validate import real_number, whole_number
@@ -50,7 +58,9 @@ class ConvexIK(IKPolicy):
         InvalidInputError: An option is out of range.
     """
 
-    def __init__(self, *, tolerance: float = 1e-6, max_iterations: int = 8, samples: int = SAMPLES_PER_LINK) -> None:
+    def __init__(
+        self, *, tolerance: float = 1e-6, max_iterations: int = CONVEX_ITERATIONS, samples: int = SAMPLES_PER_LINK
+    ) -> None:
         self.tolerance = real_number("tolerance", tolerance, 0.0, 1.0)
         self.max_iterations = whole_number("max_iterations", max_iterations, 0, 1000)
         self.samples = whole_number("samples", samples, 2, 1000)

@@ -55,6 +55,9 @@ TIGHT = 1e-6
 CLEAR = 1e-6
 """How much farther than the safety margin the discs' rows keep the arm [m]: the solver's own tolerance."""
 
+CONVEX_ITERATIONS = 8
+"""Programs that convex iteration may solve; it rarely gains after that."""
+
 _ABSENT = -1.0
 _ANCHOR = 1e-9
 
@@ -404,6 +407,12 @@ def relax(
     if np.hypot(*target) > arm.reach:
         return Relaxed(np.full(n, np.nan), INFEASIBLE, np.nan, nothing, 0)
     num_discs = scene.obstacles.num_obstacles
+    if num_discs:
+        # The lift does not tie the end effector's own distances to the target: that a disc covers it is seen here.
+        covered = disc_parameters(scene, num_discs, samples, inflated=False)
+        beside = target @ target - 2 * (covered["disc_x"] * target[0] + covered["disc_y"] * target[1])
+        if (beside < covered["disc_k"]).any():
+            return Relaxed(np.full(n, np.nan), INFEASIBLE, np.nan, nothing, 0)
     lifted = lifted_problem(arm, num_discs, samples=samples, oriented=target_orientation is not None)
     lifted.parameters["goal"].value = target
     if target_orientation is not None:

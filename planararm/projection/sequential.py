@@ -204,6 +204,7 @@ def project(
     target_position: Any = None,
     nearest: bool = True,
     num_restarts: int = 8,
+    relaxation: bool = False,
     task_tolerance: float = TASK_TOLERANCE,
     max_iterations: int = MAX_ITERATIONS,
 ) -> Projection:
@@ -224,6 +225,8 @@ def project(
         nearest: With a target: whether to go on, once it is reached, to the configuration on it that is nearest to the
             proposal. Costs about as much again.
         num_restarts: Further starts for rows that are not solved.
+        relaxation: Whether rows with a target that are still not solved are given to the convex relaxation
+            (:mod:`planararm.projection.convex_ik`: milliseconds each; needs the extra ``convex``).
         task_tolerance: Distance to the target that counts as reached, fraction of the reach.
         max_iterations: Quadratic programs of one search.
 
@@ -259,7 +262,7 @@ def project(
         "nearest": bool(nearest),
         "max_iterations": max_iterations,
     }
-    answers, source = _answer(flat, settings, num_restarts)
+    answers, source = _answer(flat, settings, num_restarts, relaxation)
     waypoints = None
     if start is not None:
         waypoints = _lead(flat, rows(start, n), answers, source, batch)
@@ -273,7 +276,9 @@ def project(
     )  # fmt: skip
 
 
-def _answer(batch: _Rows, settings: dict[str, Any], num_restarts: int) -> tuple[_Answers, npt.NDArray[np.int8]]:
+def _answer(
+    batch: _Rows, settings: dict[str, Any], num_restarts: int, relaxation: bool
+) -> tuple[_Answers, npt.NDArray[np.int8]]:
     """The sources in their order, each for the rows that the ones before did not solve."""
     arm, everywhere = batch.scene.arm, np.arange(batch.size)
     low, high = arm.joint_limits.T
@@ -303,7 +308,24 @@ def _answer(batch: _Rows, settings: dict[str, Any], num_restarts: int) -> tuple[
             break
         start = low + ((np.clip(batch.q_ref[left], low, high) - low) / (high - low) + offset) % 1.0 * (high - low)
         attempt(Source.RESTART, batch.q_ref[left], start, left)
+    left = np.flatnonzero(~answers.solved)
+    if relaxation and batch.target is not None and left.size:
+        attempt(Source.RELAXATION, batch.q_ref[left], _relaxed(batch, batch.target, left), left)
     return answers, source
+
+
+def _relaxed(batch: _Rows, target: FloatArray, left: npt.NDArray[np.int64]) -> FloatArray:
+    """Where the convex relaxation, or convex iteration after it, says that rows are to search."""
+    from .convex_ik import CONVEX_ITERATIONS, relax
+
+    arm, starts = batch.scene.arm, batch.q_ref[left].copy()
+    for row, i in enumerate(left):
+        centers, radii, mask = (part[i] for part in batch.discs)
+        scene = Scene(arm, Obstacles(centers, radii, mask=mask), batch.scene.safety_margin)
+        found = relax(target[i], np.clip(batch.q_ref[i], *arm.joint_limits.T), scene, max_iterations=CONVEX_ITERATIONS)
+        if np.isfinite(found.q).all():
+            starts[row] = found.q
+    return starts
 
 
 def _lead(
