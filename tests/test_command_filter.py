@@ -187,11 +187,10 @@ class TestNear:
         assert np.percentile(excess, 95) < 0.25
 
     def test_it_comes_as_near_as_it_may(self):
-        """The second link turns towards a disc beside it, and stops before it."""
-        arm = make_arm({"link_lengths": [1.0, 1.0]})
-        scene = Scene(arm, Obstacles([[1.5, 0.1]], [0.05]))
-        q = np.array([0.0, 0.0])
-        _, info = filter_command(q, [0.0, 0.1], scene, duration=DURATION)
+        """One link turns towards a disc beside it, and stops before it."""
+        arm = make_arm({"link_lengths": [1.0]})
+        scene = Scene(arm, Obstacles([[0.5, 0.1]], [0.05]))
+        _, info = filter_command([0.0], [0.1], scene, duration=DURATION)
         assert info.status in (FilterStatus.PROJECTED, FilterStatus.SHORTENED)
         assert 5e-4 - 1e-9 <= clearance(info.q_end, arm, scene.obstacles) <= 1e-3 + 1e-6
 
