@@ -117,6 +117,7 @@ class Tally:
     unfiltered_contacts: int = 0
 
     def add(self, other: Tally) -> None:
+        """Count the other's steps too."""
         self.smallest = min(self.smallest, other.smallest)
         for name in ("steps", "contacts", "outside", "statuses", "unfiltered_steps", "unfiltered_contacts"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -221,7 +222,8 @@ def main() -> None:
             str(tally.outside),
             f"{1e3 * tally.smallest:.6f}",
             f"{1 - shares[0]:.1%}",
-            *(f"{share:.3%}" for share in shares[1:]),
+            *(f"{share:.1%}" for share in shares[1:-1]),
+            f"{tally.statuses[-1]:,}",
             f"{tally.unfiltered_contacts / tally.unfiltered_steps:.1%}",
         )
     console.print(table)
@@ -234,8 +236,8 @@ def main() -> None:
     kept = total.smallest >= 0.5 * margin - 1e-7
     good = total.contacts == 0 and total.outside == 0 and kept
     console.print(
-        f"{total.steps:,} steps, {total.contacts} contacts, {total.outside} outside the limits, "
-        f"smallest clearance {1e3 * total.smallest:.6f} mm of {500 * margin} mm promised: {'good' if good else 'MISSED'}"
+        f"{total.steps:,} steps, {total.contacts} contacts, {total.outside} outside the limits, smallest clearance "
+        f"{1e3 * total.smallest:.6f} mm of {500 * margin} mm promised: {'good' if good else 'MISSED'}"
     )
     sys.exit(0 if good else 1)
 

@@ -13,7 +13,7 @@ Both wrappers add to ``info``, on reset and step:
 | `executed_action` | (n,) float32 | the action that the environment received |
 | `intervened` | bool | whether they differ |
 | `intervention_distance` | float | between where the two steps end [rad] |
-| `active_constraints` | (n, max_obstacles) bool | pairs of link and disc slot that held the step back |
+| `active_constraints` | (n, max_obstacles) bool | pairs of link and disc slot that held a projected step back |
 | `fallback` | int | the action's source: :class:`planararm.projection.command_filter.FilterStatus` |
 
 On reset no action was given: both are the one that holds the arm.
