@@ -1,12 +1,17 @@
 """The command nearest to a wanted one whose whole motion is certified.
 
-What the arm would do (the command, scaled to the velocity limits) is certified first and passed on if free.
-Otherwise the step is projected: a quadratic program keeps, for every near pair of a link and a disc with the normal n
-frozen, both ends e of the link out: ``f_e + n.(J_e D - u) >= aim``; its answer is certified, exactly, and shortened
-to its certified part. Because the rows are linear and the motion is not, the second try adds the most that the
-curvature can take away, ``sum_{j<=e} l_j (sum_{i<=j} delta_i)^2 / 2`` with the trust box ``|D_i| <= delta_i``: such a
-step is certified by construction. The third shrinks the box. The nearest of all that was certified is taken; an arm
-that is too near a disc takes what leads away from it.
+What the arm would do (the command, rounded, scaled to the velocity limits) is certified first and passed on if free.
+Otherwise the step is projected, in several ways, each answer certified exactly and shortened to its certified part:
+
+* onto the half-spaces of the distances, linearised where the arm stands, then again where that answer ends;
+* onto rows that are safe by construction: for every near pair of a link and a disc with the normal n frozen, both ends
+  e of the link keep ``f_e + n.(J_e D - u) >= margin + sum_{j<=e} l_j (sum_{i<=j} delta_i)^2 / 2``, the last term the
+  most that curvature takes away within the trust box ``|D_i| <= delta_i``; and in a smaller box.
+
+The nearest to the wanted step of all that was certified is taken. An arm that is nearer to a disc than the margin, or
+in contact, takes what leads away from it, and never ends a step nearer than it began. Where discs move, only whole
+steps count (a shortened step slows the arm, not the disc), and where standing still is not certified, fleeing is
+tried.
 """
 
 from __future__ import annotations
@@ -31,19 +36,28 @@ LEAST_MARGIN = 2e-6
 """A motion keeps at least this from the discs [m]; an environment stops an arm at half of that."""
 
 NOT_NEARER = 1e-10
+"""During a step an arm that is too near may come nearer by this, for the sake of rounding, at its end not [m]."""
+
+ESCAPE = 1e-3
+"""An arm in contact must gain this with a command [m], or a projected step takes its place."""
+
 PRICE = 100.0
 """Of coming nearer than aimed at, per reach: rows that cannot hold give way to those that can."""
 
-_TRIES = ((0.0, 1.0), (1.0, 1.0), (1.0, 0.25))
-"""Share of the curvature, share of the trust box."""
+_HERE, _AHEAD, _SURE, _SURE_NEAR = 0, 1, 2, 3
+"""Ways to project, in their order."""
 
 
 @jit
 def _certify(
-    first, count, rows, delta, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii, present,
-    free,
+    first, count, rows, delta, phi, joints, near, keep, margin, gain, lengths, base, link_radius, centers, drift, radii,
+    present, blocking, free,
 ):
-    """The certified part ``free[s]`` of the motions ``delta[rows[s]]``, each pair with its own margin ``keep``."""
+    """The certified part ``free[s]`` of the motions ``delta[rows[s]]``, each pair with its own margin ``keep``.
+
+    A motion that is free but ends nearer to a standing disc than it began, where that was too near already, counts as
+    not free at all; in contact it must even ``gain``. ``blocking[rows[s]]`` gets the pairs where the certificate ended.
+    """
     n, m = lengths.size, radii.shape[1]
     size = max(1, count)
     which, number = np.empty(size, np.int64), np.zeros(size, np.int64)
@@ -79,14 +93,85 @@ def _certify(
         count, which, headings, rates, lengths, base, link_radius, centers, drift, radii, pose, pairs, gaps, margins,
         until, number, RESOLUTION, free,
     )
+    for s in range(count):
+        r = rows[s]
+        i = first + r
+        x, y = joints[r, 0, 0], joints[r, 0, 1]
+        for k in range(n):
+            ax, ay = x, y
+            heading = phi[r, k] + rates[s, k]
+            x, y = x + lengths[k] * math.cos(heading), y + lengths[k] * math.sin(heading)
+            for j in range(m):
+                blocking[r, k, j] = False
+                if not present[i, j] or drift[i, j, 0] != 0.0 or drift[i, j, 1] != 0.0:
+                    continue
+                wall = radii[i, j] + link_radius
+                room = near[r, k, j, 0] - wall
+                if room < margin:
+                    gap, _ = axis_distance(ax, ay, x, y, centers[i, j, 0], centers[i, j, 1])
+                    least = room if room > 0.0 else min(margin, room + gain)
+                    if gap - wall < least:
+                        free[s], blocking[r, k, j] = 0.0, True
+        for p in range(number[s]):
+            if free[s] < 1.0 and until[s, p] < free[s] + RESOLUTION:
+                blocking[r, pairs[s, p, 0], pairs[s, p, 1]] = True
 
 
 @jit
-def _bound_rows(
-    first, count, rows, q, limits, max_step, curvature, share, joints, near, keep, lengths, link_radius, centers, drift,
-    radii, present, margin, G, h, num_rows, pairs, lb, ub,
+def _nearest_rows(
+    first, count, rows, q, step, limits, max_step, joints, lengths, link_radius, centers, drift, radii, present, aim, G,
+    h, num_rows, pairs, lb, ub,
 ):
-    """The rows of a try: both ends of every near pair, and the trust box."""
+    """Rows of the distances linearised at ``q + step``, to the discs where they are at the step's end."""
+    n, m = lengths.size, radii.shape[1]
+    pose = np.empty((n + 1, 2))
+    for s in range(count):
+        r = rows[s]
+        i = first + r
+        pose[0, 0], pose[0, 1] = joints[r, 0, 0], joints[r, 0, 1]
+        heading = 0.0
+        for a in range(n):
+            lb[s, a] = max(limits[a, 0] - q[i, a], -max_step[a])
+            ub[s, a] = min(limits[a, 1] - q[i, a], max_step[a])
+            heading += q[i, a] + step[r, a]
+            pose[a + 1, 0] = pose[a, 0] + lengths[a] * math.cos(heading)
+            pose[a + 1, 1] = pose[a, 1] + lengths[a] * math.sin(heading)
+        filled = 0
+        for j in range(m):
+            if not present[i, j]:
+                continue
+            cx, cy = centers[i, j, 0] + drift[i, j, 0], centers[i, j, 1] + drift[i, j, 1]
+            turn, travel = 0.0, 0.0
+            for k in range(n):
+                turn += 2.0 * max_step[k]
+                travel += lengths[k] * turn
+                ux, uy = pose[k + 1, 0] - pose[k, 0], pose[k + 1, 1] - pose[k, 1]
+                gap, along = axis_distance(pose[k, 0], pose[k, 1], pose[k + 1, 0], pose[k + 1, 1], cx, cy)
+                room = gap - radii[i, j] - link_radius - aim
+                if room > travel:
+                    continue
+                px, py = pose[k, 0] + along * ux, pose[k, 1] + along * uy
+                if gap > 0.0:
+                    nx, ny = (px - cx) / gap, (py - cy) / gap
+                else:
+                    nx, ny = -uy / lengths[k], ux / lengths[k]
+                h[s, filled] = room
+                for a in range(n):
+                    G[s, filled, a] = 0.0
+                    if a <= k:
+                        G[s, filled, a] = -(ny * (px - pose[a, 0]) - nx * (py - pose[a, 1]))
+                        h[s, filled] += G[s, filled, a] * step[r, a]
+                pairs[s, filled, 0], pairs[s, filled, 1] = k, j
+                filled += 1
+        num_rows[s] = filled
+
+
+@jit
+def _sure_rows(
+    first, count, rows, q, limits, max_step, share, joints, near, keep, lengths, link_radius, centers, drift,
+    radii, present, aim, G, h, num_rows, pairs, lb, ub,
+):
+    """Rows that are safe by construction: both ends of every near pair, in ``share`` of the trust box."""
     n, m = lengths.size, radii.shape[1]
     for s in range(count):
         r = rows[s]
@@ -105,7 +190,7 @@ def _bound_rows(
                     continue
                 gap, along = near[r, k, j, 0], near[r, k, j, 1]
                 wall = radii[i, j] + link_radius
-                if gap - wall - margin > travel + math.hypot(drift[i, j, 0], drift[i, j, 1]):
+                if gap - wall - aim > travel + math.hypot(drift[i, j, 0], drift[i, j, 1]):
                     continue
                 ax, ay = joints[r, k, 0], joints[r, k, 1]
                 ux, uy = joints[r, k + 1, 0] - ax, joints[r, k + 1, 1] - ay
@@ -119,15 +204,15 @@ def _bound_rows(
                     # A link that touches is moved out by its nearest point; others by both of their ends.
                     part = along if inside else 1.0 * end
                     px, py = ax + part * ux, ay + part * uy
-                    taken = curvature * 0.5 * (bend if inside or end == 1 else bend_before)
+                    taken = 0.5 * (bend if inside or end == 1 else bend_before)
                     # With the curvature paid for, the motion's own margin is enough.
-                    aim = margin if curvature == 0.0 or inside else min(margin, keep[r, k, j])
+                    least = aim if inside else min(aim, keep[r, k, j])
                     for a in range(n):
                         G[s, filled, a] = 0.0
                         if a <= k:
                             G[s, filled, a] = -(ny * (px - joints[r, a, 0]) - nx * (py - joints[r, a, 1]))
                     h[s, filled] = (
-                        nx * (px - centers[i, j, 0]) + ny * (py - centers[i, j, 1]) - wall - away - aim - taken
+                        nx * (px - centers[i, j, 0]) + ny * (py - centers[i, j, 1]) - wall - away - least - taken
                     )
                     pairs[s, filled, 0], pairs[s, filled, 1] = k, j
                     filled += 1
@@ -167,10 +252,12 @@ def filter_batch(
     """
     n, m = lengths.size, radii.shape[1]
     reach = lengths.sum()
+    margin = max(margin, LEAST_MARGIN)
     rows, tried = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
     wanted, step, choice, phi = np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n)), np.empty((BLOCK, n))
     joints, near, keep = np.empty((BLOCK, n + 1, 2)), np.empty((BLOCK, n, m, 2)), np.empty((BLOCK, n, m))
-    free, best, retreat = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK, np.bool_)
+    free, best, retreat, moving = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK, np.bool_), np.empty(BLOCK, np.bool_)
+    flight, blocking = np.empty((BLOCK, n)), np.empty((BLOCK, n, m), np.bool_)
     most = 2 * n * m
     G, h = np.empty((BLOCK, most, n)), np.empty((BLOCK, most))
     num_rows, pairs = np.empty(BLOCK, np.int64), np.empty((BLOCK, most, 2), np.int64)
@@ -184,11 +271,22 @@ def filter_batch(
         count = min(BLOCK, stop - first)
         for r in range(count):
             i = first + r
-            rows[r], retreat[r] = r, False
-            scale, heading, x_at, y_at = 1.0, 0.0, base[0], base[1]
+            rows[r], retreat[r], moving[r] = r, False, False
+            scale, heading, x_at, y_at, worst, nearest = 1.0, 0.0, base[0], base[1], 1.0, np.inf
             joints[r, 0, 0], joints[r, 0, 1] = x_at, y_at
             for a in range(n):
-                wanted[r, a] = min(limits[a, 1], max(limits[a, 0], command[i, a])) - q[i, a]
+                flight[r, a] = 0.0
+                worst = max(worst, abs(command[i, a] - q[i, a]) / max_step[a])
+            for a in range(n):
+                goal = command[i, a]
+                action[i, a] = goal
+                if rounding == POSITION:
+                    goal = np.float64(np.float32(goal))
+                    action[i, a] = goal
+                elif rounding == DELTA:
+                    action[i, a] = np.float64(np.float32((goal - q[i, a]) / max_step[a] / worst))
+                    goal = q[i, a] + action[i, a] * max_step[a]
+                wanted[r, a] = min(limits[a, 1], max(limits[a, 0], goal)) - q[i, a]
                 scale = max(scale, abs(wanted[r, a]) / max_step[a])
             for k in range(n):
                 wanted[r, k] /= scale
@@ -199,17 +297,28 @@ def filter_batch(
                 joints[r, k + 1, 0], joints[r, k + 1, 1] = x_at, y_at
                 for j in range(m):
                     pressed[i, k, j] = False
-                    if present[i, j]:
-                        gap, along = axis_distance(
-                            joints[r, k, 0], joints[r, k, 1], x_at, y_at, centers[i, j, 0], centers[i, j, 1]
-                        )
-                        near[r, k, j, 0], near[r, k, j, 1] = gap, along
-                        room = gap - radii[i, j] - link_radius
-                        keep[r, k, j] = min(max(margin, LEAST_MARGIN), room - NOT_NEARER)
-                        retreat[r] = retreat[r] or room < max(margin, LEAST_MARGIN)
+                    if not present[i, j]:
+                        continue
+                    gap, along = axis_distance(
+                        joints[r, k, 0], joints[r, k, 1], x_at, y_at, centers[i, j, 0], centers[i, j, 1]
+                    )
+                    near[r, k, j, 0], near[r, k, j, 1] = gap, along
+                    room = gap - radii[i, j] - link_radius
+                    keep[r, k, j] = min(margin, room - NOT_NEARER)
+                    retreat[r] = retreat[r] or room < margin
+                    if drift[i, j, 0] != 0.0 or drift[i, j, 1] != 0.0:
+                        moving[r] = True
+                    if room < nearest and gap > 0.0:
+                        nearest = room
+                        px = joints[r, k, 0] + along * (x_at - joints[r, k, 0])
+                        py = joints[r, k, 1] + along * (y_at - joints[r, k, 1])
+                        for a in range(n):
+                            slope = (py - centers[i, j, 1]) * (px - joints[r, a, 0])
+                            slope -= (px - centers[i, j, 0]) * (py - joints[r, a, 1])
+                            flight[r, a] = 0.0 if a > k else max_step[a] if slope > 0.0 else -max_step[a]
         _certify(
-            first, count, rows, wanted, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii,
-            present, free,
+            first, count, rows, wanted, phi, joints, near, keep, margin, ESCAPE, lengths, base, link_radius, centers,
+            drift, radii, present, blocking, free,
         )
         going = 0
         for r in range(count):
@@ -217,30 +326,39 @@ def filter_batch(
             if free[r] >= 1.0:
                 status[i], distance[i] = PASSED, 0.0
                 for a in range(n):
-                    end[i, a], action[i, a] = q[i, a] + wanted[r, a], command[i, a]
-                    if rounding == DELTA:
-                        action[i, a] = (command[i, a] - q[i, a]) / max_step[a]
+                    end[i, a] = q[i, a] + wanted[r, a]
                 continue
-            part = SHORTER * free[r]
-            status[i] = SHORTENED if free[r] > 0.0 else HELD
+            # A shortened step slows the arm, but not the discs.
+            part = 0.0 if moving[r] else SHORTER * free[r]
+            status[i] = SHORTENED if part > 0.0 else HELD
             total = 0.0
             for a in range(n):
                 choice[r, a] = part * wanted[r, a]
                 total += (wanted[r, a] - choice[r, a]) ** 2
-            best[r] = np.inf if retreat[r] else math.sqrt(total)
+                step[r, a] = 0.0
+            for k in range(n):
+                for j in range(m):
+                    pressed[i, k, j] = present[i, j] and blocking[r, k, j]
+            best[r] = np.inf if retreat[r] or moving[r] else math.sqrt(total)
             rows[going] = r
             going += 1
         count = going
         for s in range(count):
             tried[s] = rows[s]
         trying = count
-        for curvature, share in _TRIES:
+        for way in range(4):
             if trying == 0:
                 break
-            _bound_rows(
-                first, trying, tried, q, limits, max_step, curvature, share, joints, near, keep, lengths, link_radius,
-                centers, drift, radii, present, aim, G, h, num_rows, pairs, lb, ub,
-            )
+            if way in (_HERE, _AHEAD):
+                _nearest_rows(
+                    first, trying, tried, q, step, limits, max_step, joints, lengths, link_radius, centers, drift,
+                    radii, present, aim, G, h, num_rows, pairs, lb, ub,
+                )
+            else:
+                _sure_rows(
+                    first, trying, tried, q, limits, max_step, 1.0 if way == _SURE else 0.25, joints, near, keep,
+                    lengths, link_radius, centers, drift, radii, present, aim, G, h, num_rows, pairs, lb, ub,
+                )
             for s in range(trying):
                 for a in range(n):
                     x_ref[s, a] = wanted[tried[s], a]
@@ -252,14 +370,15 @@ def filter_batch(
                 for a in range(n):
                     step[tried[s], a] = x[s, a] if solved[s] == SOLVED else 0.0
             _certify(
-                first, trying, tried, step, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii,
-                present, free,
+                first, trying, tried, step, phi, joints, near, keep, margin, 0.0, lengths, base, link_radius, centers,
+                drift, radii, present, blocking, free,
             )
             open_rows = 0
             for s in range(trying):
                 r = tried[s]
                 i = first + r
-                part = 1.0 if free[s] >= 1.0 else SHORTER * free[s]
+                whole = free[s] >= 1.0
+                part = 1.0 if whole else 0.0 if moving[r] else SHORTER * free[s]
                 total, moved = 0.0, 0.0
                 for a in range(n):
                     total += (wanted[r, a] - part * step[r, a]) ** 2
@@ -278,22 +397,27 @@ def filter_batch(
                     for p in range(num_rows[s]):
                         if saturated[s, p]:
                             pressed[i, pairs[s, p, 0], pairs[s, p, 1]] = True
-                if free[s] < 1.0:
+                if way == _HERE or not whole:
                     tried[open_rows] = r
                     open_rows += 1
             trying = open_rows
-        # Certified is what will be executed: the rounded command. Shorter and shorter, at last standing still.
-        for turn in range(5):
+        # Certified is what will be executed: the rounded command. Shorter and shorter, standing still, and fleeing.
+        for turn in range(7):
             if count == 0:
                 break
             for s in range(count):
                 r = rows[s]
                 i = first + r
-                part = 0.5 if 0 < turn < 4 else 1.0 if turn == 0 else 0.0
-                if turn == 4:
-                    status[i] = HELD
                 for a in range(n):
-                    choice[r, a] *= part
+                    if turn == 4 or turn == 6:
+                        choice[r, a] = 0.0
+                    elif turn == 5:
+                        choice[r, a] = flight[r, a]
+                    elif turn > 0:
+                        choice[r, a] *= 0.5
+                if turn >= 4:
+                    status[i] = PROJECTED if turn == 5 else HELD
+                for a in range(n):
                     goal = q[i, a] + choice[r, a]
                     action[i, a] = goal
                     if rounding == POSITION:
@@ -311,8 +435,8 @@ def filter_batch(
                     step[r, a] /= scale
                     end[i, a] = q[i, a] + step[r, a]
             _certify(
-                first, count, rows, step, phi, joints, near, keep, lengths, base, link_radius, centers, drift, radii,
-                present, free,
+                first, count, rows, step, phi, joints, near, keep, margin, 0.0, lengths, base, link_radius, centers,
+                drift, radii, present, blocking, free,
             )
             going = 0
             for s in range(count):
@@ -325,6 +449,6 @@ def filter_batch(
                 if free[s] < 1.0:
                     rows[going] = r
                     going += 1
-                    if turn == 4:
+                    if turn == 6:
                         status[i] = UNCERTIFIED
             count = going

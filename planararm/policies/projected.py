@@ -137,10 +137,7 @@ class Projected(IKPolicy):
             duration=layout.dt,
             rounding=layout.control_mode,
         )
-        action = np.where(
-            info.intervened[..., None], info.action, layout.encode_action(observed.q, solution.q).astype(np.float64)
-        )
-        return action.astype(np.float32), state
+        return info.action.astype(np.float32), state
 
 
 class ProjectedDampedLeastSquares(Projected):

@@ -28,7 +28,7 @@ class FilterStatus(enum.IntEnum):
     PROJECTED = safeguard.PROJECTED
     """The certified step nearest to the one commanded, or nearly."""
     SHORTENED = safeguard.SHORTENED
-    """The certified part of the commanded motion; no projection came nearer."""
+    """The certified part of the commanded motion; no projection came nearer. (Standing discs only.)"""
     HELD = safeguard.HELD
     """The arm stays where it is."""
     UNCERTIFIED = safeguard.UNCERTIFIED
@@ -42,7 +42,7 @@ class FilterInfo(NamedTuple):
         status: ``(*batch,)`` int8, see :class:`FilterStatus`.
         intervened: ``(*batch,)`` bool: whether the command was changed.
         distance: ``(*batch,)`` between where the wanted and the executed step end [rad].
-        active_constraints: ``(*batch, n, m)`` bool: pairs of link and disc that held the projected step back.
+        active_constraints: ``(*batch, n, m)`` bool: pairs of link and disc that held the step back.
         q_end: ``(*batch, n)`` where the certified step ends [rad].
         action: ``(*batch, n)`` the command as it is given to an environment: rounded to float32, and in delta control
             as shares of the largest step.
@@ -71,8 +71,9 @@ def filter_command(
 
     What an environment does with a command (clip it to the joint limits, scale the step by one factor to the velocity
     limits) is certified as a whole; see :mod:`planararm.kernels.safeguard`. The motion keeps half the scene's safety
-    margin (2e-6 m at least) and its end aims at the whole of it; an arm that stands nearer than that, or in contact,
-    is led away and never nearer.
+    margin (2e-6 m at least) and its end aims at the whole of it. An arm that stands nearer than that ends no step
+    nearer than it began; one in contact is led away, also from a command that would hold it there. In ``"position"``
+    control a float32 command of an arm that cannot be led away may move it by the rounding, 1e-7 rad.
 
     Args:
         q: ``(*batch, n)`` where the arm stands [rad].
