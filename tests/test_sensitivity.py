@@ -98,7 +98,7 @@ def test_joint_limits() -> None:
 @pytest.mark.parametrize("with_disc", [False, True])
 def test_target_and_proposal(with_disc: bool) -> None:
     arm = make_arm("unit3")
-    scene = Scene(arm, Obstacles([[0.75, 0.2]], [0.25])) if with_disc else Scene(arm, Obstacles.none())
+    scene = Scene(arm, Obstacles([[1.45, -0.2]], [0.18])) if with_disc else Scene(arm, Obstacles.none())
     q_ref, target = np.array([0.2, 0.5, 0.4]), np.array([1.9, 1.2])
     answer = project(q_ref, scene, target_position=target, **EXACT)
     assert answer.converged
