@@ -24,10 +24,12 @@ from planararm.policies import (
 
 BUNDLED = [
     "closed-form",
+    "convex-ik",
     "cyclic-coordinate-descent",
     "damped-least-squares",
     "hold",
     "jacobian-transpose",
+    "projected-dls",
     "pseudo-inverse",
 ]
 
