@@ -27,7 +27,8 @@ from rich.table import Table
 
 import planararm
 from planararm import Obstacles, Scene, clearance
-from planararm.projection.convex_ik import nearest_point_socp, relax
+from planararm.projection.convex_cone import nearest_point_socp
+from planararm.projection.convex_ik import relax
 from planararm.projection.convex_layer import ConeIK
 
 SIGMAS = (0.05, 0.2, 0.5, 1.0, 3.0)

@@ -10,11 +10,11 @@ from cvxpylayers.torch import CvxpyLayer
 
 from planararm import Obstacles, PlanarArm, Scene, clearance, make_arm
 from planararm.errors import InvalidInputError
+from planararm.projection.convex_cone import nearest_point_socp
 from planararm.projection.convex_ik import (
     INFEASIBLE,
     OPTIMAL,
     lifted_problem,
-    nearest_point_socp,
     relax,
     socp_problem,
     within_limits,

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..kinematics import wrap_angle
+from ..projection.convex_cone import nearest_point_socp
 from ..projection.convex_ik import (
     CONVEX_ITERATIONS,
     INFEASIBLE,
     OPTIMAL,
     SAMPLES_PER_LINK,
-    nearest_point_socp,
     relax,
     within_limits,
 )

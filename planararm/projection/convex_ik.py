@@ -5,18 +5,16 @@ unknowns the goal ``sum_k l_k u_k = p`` is linear, and so is nearness to a propo
 Only ``|u_k| = 1`` is not convex. Two relaxations follow Maric, Giamou, Petrovic & Kelly, 2020
 (doi:10.1109/ICRA40945.2020.9197512), who lift joint positions instead:
 
-* without joint limits and discs ``|u_k| <= 1``, a second-order cone program. Its dual is a geometric-median problem
-in the
-  plane, ``min_lambda sum_k |u^_k - l_k lambda| + Re(conj(lambda) p)``, which :func:`nearest_point_socp` solves by
-  Newton's method for whole batches;
+* without joint limits and discs ``|u_k| <= 1``, a second-order cone program (:func:`socp_problem`;
+  :mod:`planararm.projection.convex_cone` solves it for whole batches);
 * with them ``W = u u^H`` (u_0 = 1, of size n + 1) is relaxed to a positive semidefinite matrix with unit diagonal.
-Joint
-  limits, asymmetric ones too, are linear, ``Re(W_{k,k-1} exp(-i mid_k)) >= cos(half_k)``, and so is the distance of a
-  point of a link from a disc's centre. A whole link is kept out by samples a distance delta apart, against discs of
-  the radius ``sqrt(r^2 + (delta / 2)^2)``.
+  Joint limits, asymmetric ones too, are linear, ``Re(W_{k,k-1} exp(-i mid_k)) >= cos(half_k)``, and so is the squared
+  distance of a point of a link from a disc's centre. A whole link is kept out by samples a distance delta apart,
+  against discs of the radius ``sqrt(r^2 + (delta / 2)^2)``.
 
-A relaxation is *tight* where W has rank one (all ``|u_k| = 1``): then its answer is the nearest configuration there
-is. Where it is infeasible, with discs of the true radius, no configuration exists. Where it is neither,
+A relaxation is *tight* where W has rank one (all ``|u_k| = 1``): then its answer is the nearest configuration that
+holds its rows. Where it is infeasible with discs of the true radius, whose rows every free configuration holds, no
+configuration exists, to the solver's tolerance; with the larger discs it says nothing. Where it is neither,
 :func:`convex_iteration` looks for a W of rank one (Giamou et al., 2022, doi:10.1109/LRA.2022.3141763).
 """
 
@@ -25,25 +23,23 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arm import PlanarArm
+from ..collision import clearance
 from ..errors import InvalidInputError, MissingExtraError
 from ..kinematics import wrap_angle
 from ..scene import Scene
-from ..validate import exact_array, finite_array
+from ..validate import exact_array
+from .convex_cone import ComplexArray, FloatArray, angles_of
 
 try:
     import cvxpy as cp
 except ImportError as cause:
     raise MissingExtraError("planararm.projection.convex_ik", "convex") from cause
-
-FloatArray = npt.NDArray[np.float64]
 
 OPTIMAL, INFEASIBLE, FAILED = 1, 0, -1
 """Status of a relaxation: solved; proven infeasible; the solver gave up."""
@@ -58,8 +54,11 @@ CLEAR = 1e-6
 CONVEX_ITERATIONS = 8
 """Programs that convex iteration may solve; it rarely gains after that."""
 
+MET = 1e-5
+"""A verified answer is this near to the target, share of the reach (an orientation: this many radians)."""
+
 _ABSENT = -1.0
-_ANCHOR = 1e-9
+_ROUNDING = 1e-9
 
 
 def socp_problem(link_lengths: Any) -> cp.Problem:
@@ -158,7 +157,7 @@ def _sample_weights(lengths: FloatArray, samples: int) -> list[FloatArray]:
     return rows
 
 
-def nearest_cost(q_ref: FloatArray) -> npt.NDArray[np.complex128]:
+def nearest_cost(q_ref: FloatArray) -> ComplexArray:
     """C with ``<C, W> = -Re sum conj(u^_k) W_{k0}``: ``(n + 1, n + 1)``."""
     n = q_ref.shape[-1]
     cost = np.zeros((n + 1, n + 1), dtype=np.complex128)
@@ -200,13 +199,16 @@ class Relaxed(NamedTuple):
         rank_ratio: Second largest eigenvalue of W over the largest.
         W: ``(n + 1, n + 1)`` Hermitian.
         iterations: Programs solved.
+        verified: Whether q itself is on the target to :data:`MET`, within the limits and at least the safety margin
+            from every disc, by the arm's kinematics and distances: nothing of the relaxation is believed.
     """
 
     q: FloatArray
     status: int
     rank_ratio: float
-    W: npt.NDArray[np.complex128]
+    W: ComplexArray
     iterations: int
+    verified: bool
 
     @property
     def tight(self) -> bool:
@@ -214,7 +216,7 @@ class Relaxed(NamedTuple):
         return self.status == OPTIMAL and self.rank_ratio < TIGHT
 
 
-def directions_of(W: npt.NDArray[np.complex128]) -> tuple[npt.NDArray[np.complex128], float]:
+def directions_of(W: ComplexArray) -> tuple[ComplexArray, float]:
     """Link directions of the largest eigenvector of W, and the ratio of the two largest eigenvalues."""
     values, vectors = np.linalg.eigh(W)
     leading = vectors[:, -1]
@@ -234,7 +236,7 @@ def within_limits(q: FloatArray, q_ref: FloatArray, arm: PlanarArm) -> FloatArra
     return np.asarray(np.clip(nearest, low, high))
 
 
-def _run(lifted: LiftedProblem, cost: npt.NDArray[np.complex128]) -> tuple[int, npt.NDArray[np.complex128] | None]:
+def _run(lifted: LiftedProblem, cost: ComplexArray) -> tuple[int, ComplexArray | None]:
     lifted.parameters["cost_real"].value, lifted.parameters["cost_imag"].value = cost.real, cost.imag
     with warnings.catch_warnings():
         # What the solver thinks of its own accuracy is in the status.
@@ -270,7 +272,9 @@ def relax(
         target_orientation: Heading of the last link [rad], or None.
         samples: Points of each link that are kept out of the discs.
         max_iterations: Steps of :func:`convex_iteration` if the relaxation is not tight.
-        inflated: See :func:`disc_parameters`; False makes INFEASIBLE a certificate that no configuration exists.
+        inflated: Whether the discs cover what lies between the samples (:func:`disc_parameters`), so that tight answers
+            are free. False makes the rows necessary, and INFEASIBLE a certificate that no configuration exists, to the
+            solver's tolerance (1e-8 relative); its answers may touch discs between the samples.
 
     Raises:
         InvalidInputError: Wrong shapes, NaN, a batched scene.
@@ -280,39 +284,63 @@ def relax(
         raise InvalidInputError(f"relax takes one scene, got batch shape {scene.batch_shape}; index it.")
     target = exact_array("target_position", target_position, (2,)) - arm.base
     q_ref = exact_array("q_ref", q_ref, (arm.num_joints,))
-    n = arm.num_joints
-    nothing = np.full((n + 1, n + 1), np.nan + 0j)
-    if np.hypot(*target) > arm.reach:
-        return Relaxed(np.full(n, np.nan), INFEASIBLE, np.nan, nothing, 0)
+    if impossible(target, scene):
+        return _no_answer(arm, INFEASIBLE, 0)
     num_discs = scene.obstacles.num_obstacles
-    if num_discs:
-        # The lift does not tie the end effector's own distances to the target: that a disc covers it is seen here.
-        covered = disc_parameters(scene, num_discs, samples, inflated=False)
-        beside = target @ target - 2 * (covered["disc_x"] * target[0] + covered["disc_y"] * target[1])
-        if (beside < covered["disc_k"]).any():
-            return Relaxed(np.full(n, np.nan), INFEASIBLE, np.nan, nothing, 0)
     lifted = lifted_problem(arm, num_discs, samples=samples, oriented=target_orientation is not None)
-    lifted.parameters["goal"].value = target
+    values = disc_parameters(scene, num_discs, samples, inflated=inflated) if num_discs else {}
+    values["goal"] = target
     if target_orientation is not None:
-        lifted.parameters["heading"].value = np.array([math.cos(target_orientation), math.sin(target_orientation)])
-    if num_discs:
-        for name, values in disc_parameters(scene, num_discs, samples, inflated=inflated).items():
-            lifted.parameters[name].value = values
+        values["heading"] = np.array([math.cos(target_orientation), math.sin(target_orientation)])
+    for name, value in values.items():
+        lifted.parameters[name].value = value
     status, W = _run(lifted, nearest_cost(q_ref))
     if W is None:
-        return Relaxed(np.full(n, np.nan), status, np.nan, nothing, 1)
+        return _no_answer(arm, status, 1)
     directions, ratio = directions_of(W)
     count = 1
     if ratio >= TIGHT and max_iterations:
         W, directions, ratio, more = convex_iteration(lifted, W, max_iterations)
         count += more
     q = within_limits(angles_of(directions), q_ref, arm)
-    return Relaxed(q, OPTIMAL, ratio, W, count)
+    return Relaxed(q, OPTIMAL, ratio, W, count, _is_verified(q, target + arm.base, scene, target_orientation))
+
+
+def impossible(target: FloatArray, scene: Scene) -> bool:
+    """Whether geometry alone rules a target out: beyond the reach, too near to the base, or covered by a disc.
+
+    The lift sees neither the hole around the base nor that the end effector's own place is the target's.
+
+    Args:
+        target: ``(2,)`` relative to the base [m].
+        scene: An unbatched scene.
+    """
+    arm, distance = scene.arm, np.hypot(*target)
+    slack = _ROUNDING * arm.reach
+    if distance > arm.reach + slack or distance < arm.inner_reach - slack:
+        return True
+    discs = disc_parameters(scene, scene.obstacles.num_obstacles, 2, inflated=False)
+    squared = target @ target - 2 * (discs["disc_x"] * target[0] + discs["disc_y"] * target[1])
+    return bool((squared < discs["disc_k"] - slack * arm.reach).any())
+
+
+def _no_answer(arm: PlanarArm, status: int, iterations: int) -> Relaxed:
+    n = arm.num_joints
+    nothing = np.full((n + 1, n + 1), np.nan + 0j)
+    return Relaxed(np.full(n, np.nan), status, np.nan, nothing, iterations, False)
+
+
+def _is_verified(q: FloatArray, target_position: FloatArray, scene: Scene, heading: float | None) -> bool:
+    arm = scene.arm
+    met = np.hypot(*(np.asarray(arm.end_effector(q)) - target_position)) <= MET * arm.reach
+    turned = heading is None or abs(float(wrap_angle(q.sum() - heading))) <= MET
+    held = arm.limit_violation(q) <= 0
+    return bool(met and turned and held and clearance(q, arm, scene.obstacles) >= scene.safety_margin)
 
 
 def convex_iteration(
-    lifted: LiftedProblem, W: npt.NDArray[np.complex128], max_iterations: int
-) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.complex128], float, int]:
+    lifted: LiftedProblem, W: ComplexArray, max_iterations: int
+) -> tuple[ComplexArray, ComplexArray, float, int]:
     """Look for a W of rank one: minimise the energy outside the leading eigenvector of the one before, again and again.
 
     ``W <- argmin <C, W>`` over the lifted constraints, ``C = U U^H`` with U all eigenvectors of W but the leading one.
