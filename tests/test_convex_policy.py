@@ -45,6 +45,21 @@ def test_limits_send_it_to_the_semidefinite_program() -> None:
     assert arm.limit_violation(solution.q) <= 0
 
 
+def test_what_it_falls_back_to_is_free_and_no_farther_from_the_target() -> None:
+    rng = np.random.default_rng(1)
+    arm = make_arm("unit2")
+    scene = sample_scenes(rng, 60, arm, num_obstacles=5)
+    target, q = rng.uniform(-1.8, 1.8, (60, 2)), rng.uniform(-2, 2, (60, 2))
+    solution = ConvexIK(max_iterations=1).solve(target, q, scene)
+    rows = ~solution.solved & (clearance(q, arm, scene.obstacles) >= scene.safety_margin)
+    assert rows.sum() > 5
+    assert (clearance(solution.q, arm, scene.obstacles)[rows] >= scene.safety_margin).all()
+    before = np.linalg.norm(arm.end_effector(q) - target, axis=-1)
+    after = np.linalg.norm(arm.end_effector(solution.q) - target, axis=-1)
+    assert (after <= before + 1e-12)[rows].all()
+    assert (after < before - 0.01)[rows].any()
+
+
 def test_relaxation_as_a_source_of_project() -> None:
     arm = PlanarArm([1.0, 1.0, 1.0], joint_limits=[[-3.1, 3.1], [-2.8, -0.4], [0.3, 2.8]])
     rng = np.random.default_rng(3)

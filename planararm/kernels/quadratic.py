@@ -53,7 +53,7 @@ def _is_valid(ix, iG, ih, il, iu, m, x_ref, G, h, lb, ub):
 
 @jit
 def solve_range(
-    start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, whiten, x, active, multipliers, saturated,
+    start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, x, active, multipliers, saturated,
     status, iterations,
 ):
     """Solve the problems ``[start, stop)``.
@@ -67,10 +67,9 @@ def solve_range(
         num_rows: ``(N or 1,)`` the rows of G that count, from the first.
         lb: ``(N or 1, n)``.
         ub: ``(N or 1, n)``.
-        factor: ``(N or 1, n, n)`` lower Cholesky factor of H; not read unless ``whiten``.
+        factor: ``(N or 1, n, n)`` lower Cholesky factor of H, or ``(1, 0, 0)``: H is the identity.
         elastic: ``(N or 1,)`` price of a violation of G; inf: none may be violated.
         each: ``(8,)`` int64 for the eight arguments above: 1 if it has a row per problem, 0 if all share one.
-        whiten: Whether H is not the identity.
         x: ``(N, n)`` out; nan unless solved.
         active: ``(N, n)`` int16 out: rows of the working set, then -1. First G's, then lower, then upper bounds.
         multipliers: ``(N, n)`` out: theirs.
@@ -78,7 +77,7 @@ def solve_range(
         status: ``(N,)`` int8 out.
         iterations: ``(N,)`` int32 out: rows that entered or left.
     """
-    n, most_rows = x.shape[1], max(1, G.shape[1])
+    n, most_rows, whiten = x.shape[1], max(1, G.shape[1]), factor.shape[1] > 0
     Q, L = np.empty((n, n)), np.empty((n, n))
     rhs_w, mu, r, coefficient = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     unit, z, y, shift = np.empty(n), np.empty(n), np.empty(n), np.zeros(n)
@@ -366,19 +365,19 @@ def solve_range(
 
 @entry
 def solve_batch(
-    start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, whiten, x, active, multipliers, saturated,
+    start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, x, active, multipliers, saturated,
     status, iterations,
 ):
     """:func:`solve_range` for :func:`planararm.kernels.launch.launch`."""
     solve_range(
-        start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, whiten, x, active, multipliers, saturated,
+        start, stop, x_ref, G, h, num_rows, lb, ub, factor, elastic, each, x, active, multipliers, saturated,
         status, iterations,
     )
 
 
 @entry
 def differentiate_batch(
-    start, stop, grad_x, x, x_ref, G, factor, elastic, each, whiten, active, multipliers, saturated, status, grad_x_ref,
+    start, stop, grad_x, x, x_ref, G, factor, elastic, each, active, multipliers, saturated, status, grad_x_ref,
     direction, pull, own, grad_G, grad_h, grad_lb, grad_ub,
 ):
     """Vector-Jacobian products of the solutions: the linear system of the active rows, solved once.
@@ -392,12 +391,11 @@ def differentiate_batch(
         stop: Problem to stop before.
         grad_x: ``(N, n)``.
         x: ``(N, n)``, from :func:`solve_range`, as are ``active``, ``multipliers``, ``saturated`` and ``status``.
-        x_ref: See there, as for ``G``, ``factor``, ``each``, ``whiten`` and ``elastic``.
+        x_ref: See there, as for ``G``, ``factor``, ``elastic`` and ``each``.
         G: See there.
         factor: See there.
-        each: See there.
-        whiten: See there.
         elastic: See there.
+        each: See there.
         active: ``(N, n)``.
         multipliers: ``(N, n)``.
         saturated: ``(N, m)``.
@@ -411,7 +409,7 @@ def differentiate_batch(
         grad_lb: ``(N, n)`` out.
         grad_ub: ``(N, n)`` out.
     """
-    n, m = x.shape[1], G.shape[1]
+    n, m, whiten = x.shape[1], G.shape[1], factor.shape[1] > 0
     Q, L = np.empty((n, n)), np.empty((n, n))
     v, w, mu, size = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     for i in range(start, stop):

@@ -320,7 +320,7 @@ def filter_batch(
             first, count, rows, wanted, phi, joints, near, keep, margin, ESCAPE, lengths, base, link_radius, centers,
             drift, radii, present, blocking, free,
         )
-        going = 0
+        going = np.int64(0)
         for r in range(count):
             i = first + r
             if free[r] >= 1.0:
@@ -363,8 +363,8 @@ def filter_batch(
                 for a in range(n):
                     x_ref[s, a] = wanted[tried[s], a]
             solve_range(
-                0, trying, x_ref, G, h, num_rows, lb, ub, factor, price, each, False, x, active, multipliers, saturated,
-                solved, turns,
+                np.int64(0), trying, x_ref, G, h, num_rows, lb, ub, factor, price, each, x, active, multipliers,
+                saturated, solved, turns,
             )
             for s in range(trying):
                 for a in range(n):
@@ -373,7 +373,7 @@ def filter_batch(
                 first, trying, tried, step, phi, joints, near, keep, margin, 0.0, lengths, base, link_radius, centers,
                 drift, radii, present, blocking, free,
             )
-            open_rows = 0
+            open_rows = np.int64(0)
             for s in range(trying):
                 r = tried[s]
                 i = first + r
@@ -438,7 +438,7 @@ def filter_batch(
                 first, count, rows, step, phi, joints, near, keep, margin, 0.0, lengths, base, link_radius, centers,
                 drift, radii, present, blocking, free,
             )
-            going = 0
+            going = np.int64(0)
             for s in range(count):
                 r = rows[s]
                 i = first + r

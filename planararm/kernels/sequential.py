@@ -350,7 +350,7 @@ def project_batch(
         )
         for turn in range(most_iterations + 1):
             # Rows that are done leave; of the others, what is free and better than before is kept.
-            going = 0
+            going = np.int64(0)
             for s in range(count):
                 r = rows[s]
                 i = first + r
@@ -393,8 +393,8 @@ def project_batch(
             for s in range(count):
                 used[s] = price[rows[s]]
             solve_range(
-                0, count, x_ref, G, h, num_rows, lb, ub, factor, used, each, True, step, active, multipliers, saturated,
-                status, turns,
+                np.int64(0), count, x_ref, G, h, num_rows, lb, ub, factor, used, each, step, active, multipliers,
+                saturated, status, turns,
             )
             for s in range(count):
                 r = rows[s]

@@ -34,7 +34,7 @@ class Stage(enum.IntEnum):
     ITERATION = 2
     """Convex iteration reached rank one."""
     LOOSE = 3
-    """No relaxation was tight: the leading directions, or the configuration before."""
+    """No relaxation led to the target: the nearest of the free configurations met on the way."""
     PROVEN = 4
     """There is a certificate that no free configuration reaches the target."""
 
@@ -82,29 +82,38 @@ class ConvexIK(IKPolicy):
         answer[back] = problem.q[back]
         stage[outside] = Stage.LOOSE
         for i in np.flatnonzero((reason != Reason.SOLVED) & ~outside):
-            answer[i], reason[i], stage[i] = self._lifted(problem.take(np.array([i])), tolerance)
+            answer[i], reason[i], stage[i] = self._lifted(problem.take(np.array([i])), answer[i], tolerance)
         return problem.solution(answer, reason, {"stage": stage, "error": problem.error(answer)})
 
-    def _lifted(self, row: Problem, tolerance: float) -> tuple[np.ndarray, int, int]:
-        """The semidefinite program, then convex iteration, for one row."""
+    def _lifted(self, row: Problem, cone: np.ndarray, tolerance: float) -> tuple[np.ndarray, int, int]:
+        """The semidefinite program, then convex iteration, for one row that the cone program did not solve."""
         obstacles = row.obstacles[0] if row.obstacles.batch_shape else row.obstacles
         scene = Scene(row.arm, obstacles, row.safety_margin)
         target, start = row.target_position[0], row.q[0]
         found = relax(target, start, scene, samples=self.samples, max_iterations=self.max_iterations)
         if found.status != OPTIMAL:
             necessary = relax(target, start, scene, samples=self.samples, inflated=False)
+            best = _nearest_free(row, start, cone)
             if necessary.status == INFEASIBLE:
-                return start, Reason.BLOCKED, Stage.PROVEN
-            return start, Reason.NOT_CONVERGED, Stage.LOOSE
-        if not found.tight:
-            return start, Reason.NOT_CONVERGED, Stage.LOOSE
+                return best, Reason.BLOCKED, Stage.PROVEN
+            return best, Reason.NOT_CONVERGED, Stage.LOOSE
+        if not (found.tight or found.verified):
+            return _nearest_free(row, start, cone, found.q), Reason.NOT_CONVERGED, Stage.LOOSE
         digits = project(
             found.q, scene, target_position=target, nearest=False, num_restarts=0, max_iterations=10,
             task_tolerance=0.99 * self.tolerance,
         )  # fmt: skip
         # Digits, not another answer: the solver's tolerance is 1e-6 of the reach or less.
         if np.abs(wrap_angle(digits.q - found.q)).max() > 1e-2:
-            return start, Reason.NOT_CONVERGED, Stage.LOOSE
+            return _nearest_free(row, start, cone, found.q), Reason.NOT_CONVERGED, Stage.LOOSE
         reason = int(row.reasons(digits.q[None], tolerance)[0])
+        if reason != Reason.SOLVED:
+            return _nearest_free(row, start, cone, found.q, digits.q), Reason.NOT_CONVERGED, Stage.LOOSE
         stage = Stage.SEMIDEFINITE if found.iterations == 1 else Stage.ITERATION
         return digits.q, reason, stage
+
+
+def _nearest_free(row: Problem, start: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Of configurations that are free, the one nearest to the target; ``start`` if none is."""
+    free = [q for q in (start, *others) if row.is_free(q[None])[0]]
+    return min(free, key=lambda q: float(row.error(q[None])[0]), default=start)

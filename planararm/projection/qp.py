@@ -367,7 +367,7 @@ def solve(data: Problems) -> Found:
     status, iterations = np.empty(count, np.int8), np.empty(count, np.int32)
     launch(
         quadratic.solve_batch, count, data.x_ref, data.G, data.h, data.num_rows, data.lb, data.ub, data.factor,
-        np.array([data.elastic]), data.each, data.whiten, x, active, multipliers, saturated, status, iterations,
+        np.array([data.elastic]), data.each, x, active, multipliers, saturated, status, iterations,
         grain=128,
     )  # fmt: skip
     return Found(x, active, multipliers, np.broadcast_to(saturated, (count, m)), status, iterations)
@@ -395,7 +395,7 @@ def differentiate(
     over_price = np.array(saturated) if soft else np.zeros((1, m), np.bool_)
     launch(
         quadratic.differentiate_batch, count, grad_x, x, data.x_ref, data.G, data.factor, np.array([data.elastic]),
-        data.each, data.whiten, active, multipliers, over_price, status,
+        data.each, active, multipliers, over_price, status,
         grad_x_ref, direction, pull, own, *filled, grain=256,
     )  # fmt: skip
     gradients = dict(zip(("G", "h", "lb", "ub"), filled, strict=True))
