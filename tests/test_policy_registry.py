@@ -297,3 +297,16 @@ class TestPackage:
         done = subprocess.run([sys.executable, "-c", "import policies"], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 1
         assert "ImportError: import planararm.policies" in done.stderr
+
+
+def test_without_cvxpy_the_other_policies_are_left():
+    """As after an installation without the extra ``convex``."""
+    code = (
+        "import sys; sys.modules['cvxpy'] = None\n"
+        "from planararm.benchmark.runner import bundled_entrants\n"
+        "entrants, missing = bundled_entrants()\n"
+        "print(sorted(one.name for one in entrants), *missing)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert "'projected-dls'" in result.stdout
+    assert "('convex-ik', 'policy \\'convex-ik\\' needs an optional dependency: pip install" in result.stdout

@@ -106,6 +106,8 @@ def _load(name: str, target: str, extra: str | None = None) -> Any:
     module_name, attribute = _split(target)
     try:
         found = importlib.import_module(module_name)
+    except MissingExtraError as cause:
+        raise MissingExtraError(f"policy {name!r}", cause.extra) from cause
     except ImportError as cause:
         # A missing module of the policy's own package is not for want of the extra.
         foreign = isinstance(cause, ModuleNotFoundError) and _top(cause.name or "") != _top(module_name)
