@@ -11,9 +11,10 @@ samples of these sizes of one share would exceed in fewer than 5 of 100 cases.
 
 * cone: the second-order cone program, no limits, no discs, as a cvxpylayers layer and in closed form;
 * limits: the semidefinite program with the joint limits;
-* disc: with one disc as well, of which the true configuration is clear;
+* disc: with one disc as well, of which the true configuration is clear; it is in the way of few answers;
 * iteration: convex iteration where the program with disc is not tight; *verified* answers are free, within the limits
-  and on the target by planararm's own kinematics and distances.
+  and on the target by planararm's own kinematics and distances;
+* disc met, and iteration after it: only targets whose answer of the program with limits is tight and touches the disc.
 """
 
 from __future__ import annotations
@@ -70,6 +71,22 @@ def draw_disc(rng: np.random.Generator, arm: planararm.PlanarArm, q: np.ndarray)
         room = np.linalg.norm(disc.centers[0] - arm.base) - disc.radii[0]
         if room > 0.1 * arm.reach and clearance(q, arm, disc) > 0.01:
             return disc
+
+
+def draw_met(
+    rng: np.random.Generator, arm: planararm.PlanarArm, q: np.ndarray, answer: np.ndarray, margin: float
+) -> Obstacles | None:
+    """A disc that the configuration is clear of and another one touches; None if 50 draws give none."""
+    joints = np.asarray(arm.forward_kinematics(answer))
+    for _ in range(50):
+        link, share = rng.integers(arm.num_joints), rng.uniform()
+        point = joints[link] + share * (joints[link + 1] - joints[link])
+        radius = rng.uniform(0.05, 0.12) * arm.reach
+        disc = Obstacles([point + rng.uniform(-1, 1, 2) * radius], [radius])
+        room = np.linalg.norm(disc.centers[0] - arm.base) - radius
+        if room > 0.1 * arm.reach and clearance(q, arm, disc) > 0.01 and clearance(answer, arm, disc) < margin:
+            return disc
+    return None
 
 
 def main() -> None:
@@ -139,6 +156,22 @@ def main() -> None:
                 add("iteration, verified", sigma, errors, tight, verified, seconds)
             else:
                 add(name, sigma, errors, tight, tight, seconds)
+            if name == "limits":
+                touched = [
+                    draw_met(rng, arm, own, one.q, empty.safety_margin) if one.tight else None
+                    for own, one in zip(q, found, strict=True)
+                ]
+        touching = {i: Scene(arm, disc) for i, disc in enumerate(touched) if disc is not None}
+        rows = list(touching)
+        for name, iterations in (("disc met", 0), ("disc met, iteration, verified", ITERATIONS)):
+            start = time.perf_counter()
+            found = [relax(target[i], proposal[i], touching[i], max_iterations=iterations) for i in rows]
+            seconds = time.perf_counter() - start
+            if rows:
+                errors = miss(np.array([one.q for one in found]), target[rows])
+                tight = np.array([one.tight for one in found])
+                counted = np.array([one.verified for one in found]) if iterations else tight
+                add(f"{name} ({len(rows)})", sigma, errors, tight, counted, seconds)
     Console().print(table)
     far = [f"{name} at {sigma:g} ({gap:+.1f})" for name, sigma, gap, _ in compared if abs(gap) > WITHIN]
     apart = [f"{name} at {sigma:g}" for name, sigma, _, other in compared if other]

@@ -238,16 +238,23 @@ def test_layers_equal_the_programs_and_their_gradients_finite_differences(kind: 
 
 def test_one_layer_serves_scenes_of_fewer_discs_and_their_batches() -> None:
     _, target, proposal = draw(12, 4, 0.1, margin=0.4)
-    discs = [Obstacles([[3.0, 3.5], [-2.0, 1.0]], [0.5, 0.6]), Obstacles([[0.0, 4.5]], [0.4]), Obstacles.none()]
-    scenes = [Scene(DUKA, one) for one in (*discs, discs[0])]
+    empty = Scene(DUKA, Obstacles.none())
+    nearest = np.array([relax(*pair, empty).q for pair in zip(target, proposal, strict=True)])
+    # A disc that the nearest configuration without discs would touch with its second link.
+    elbow, wrist = np.moveaxis(np.asarray(DUKA.forward_kinematics(nearest))[:, 1:3], 1, 0)
+    beside = (wrist - elbow)[:, ::-1] * [-1, 1] / 2
+    centers = (elbow + wrist) / 2 + 0.3 * beside
+    scenes = [Scene(DUKA, Obstacles(centers[[i]], [0.3])) for i in range(3)] + [empty]
+    scenes[1] = Scene(DUKA, Obstacles([centers[1], [-9.0, 0.0]], [0.3, 0.5]))
+    assert all(clearance(nearest[i], DUKA, scenes[i].obstacles) < -0.01 for i in range(3))
     layer = LiftedIK(DUKA, 3, samples=4)
     leaves = [torch.tensor(part).reshape(2, 2, -1) for part in (proposal, target)]
     stacked = Scene.stack(scenes)
     batched = Scene(
         DUKA,
         Obstacles(
-            stacked.obstacles.centers.reshape(2, 2, 2, 2), stacked.obstacles.radii.reshape(2, 2, 2),
-            mask=None if stacked.obstacles.mask is None else stacked.obstacles.mask.reshape(2, 2, 2),
+            stacked.obstacles.centers.reshape(2, 2, -1, 2), stacked.obstacles.radii.reshape(2, 2, -1),
+            mask=None if stacked.obstacles.mask is None else stacked.obstacles.mask.reshape(2, 2, -1),
         ),
     )  # fmt: skip
     answer, tight = layer(*leaves, batched)
@@ -257,6 +264,8 @@ def test_one_layer_serves_scenes_of_fewer_discs_and_their_batches() -> None:
         np.testing.assert_allclose(answer.reshape(4, 3)[i], alone, atol=1e-6)
         found = relax(target[i], proposal[i], scene, samples=4)
         assert bool(one_tight) == bool(tight.reshape(4)[i]) == found.tight
+        moved = np.abs(alone.numpy() - layer(torch.tensor(proposal[i]), torch.tensor(target[i]))[0].numpy()).max()
+        assert (moved > 1e-3) if scene.obstacles.num_obstacles else (moved < 1e-6)
         if found.tight:
             # Clarabel stops at 1e-8 in value, and about an optimum the value is flat: 1e-4 in angle.
             np.testing.assert_allclose(alone, found.q, atol=1e-3)
