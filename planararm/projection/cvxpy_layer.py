@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidInputError, MissingExtraError
-from .qp import CORE_AXES, make_problems, refuse_invalid
+from .problems import CORE_AXES, make_problems, refuse_invalid
 
 try:
     import cvxpy as cp

@@ -19,7 +19,8 @@ from ..arm import PlanarArm
 from ..collision import axis_points_and_normals, signed_distance_gradient
 from ..errors import InvalidInputError, UnknownNameError
 from ..obstacles import Obstacles
-from .qp import solve_qp, sum_to_shape
+from .problems import sum_to_shape
+from .qp import solve_qp
 
 if TYPE_CHECKING:
     from .sequential import Projection

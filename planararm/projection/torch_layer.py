@@ -13,19 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import InvalidInputError, MissingExtraError
-from .qp import (
-    CORE_AXES,
-    INVALID,
-    Found,
-    Problems,
-    QPSolution,
-    check_shapes,
-    differentiate,
-    in_argument_shapes,
-    make_problems,
-    refuse_invalid,
-    solve,
-)
+from .problems import CORE_AXES, Problems, check_shapes, make_problems, refuse_invalid
+from .qp import INVALID, Found, QPSolution, differentiate, in_argument_shapes, solve
 
 try:
     import torch
