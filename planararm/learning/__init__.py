@@ -1,0 +1,1 @@
+"""Training of the learned policies: data, losses, resumable runs."""
