@@ -1,0 +1,214 @@
+"""Training of ``torch-mlp``: proposals judged by where their links are, on scenes drawn on the fly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arm import PlanarArm, make_arm
+from ..policies.canonical import canonical_batch
+from ..policies.proposal_torch import ProposalNetwork, Proposals, network_for
+from .proposal_loss_torch import Judge, Judged, ProposalLoss
+from .scenes import draw_batch, find_mix
+
+BATCH = 512
+LEARNING_RATE, MUON_FACTOR = 4e-3, 10.0
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises; then it falls along a cosine."""
+LAST = 1e-3
+CLIP = 1.0
+REACHED = 1e-3
+"""Distance to the target that counts as reached, fraction of the reach."""
+VALIDATION_SIZE, VALIDATION_SEED = 4096, 7_000_000
+
+
+class Seen(dict):
+    """The network's inputs as tensors, by the names of its arguments."""
+
+    def __init__(self, batch: Any, arm: PlanarArm, device: torch.device) -> None:
+        frame = canonical_batch(
+            batch.target_position,
+            np.zeros((len(batch.target_position), arm.num_joints)),
+            arm,
+            batch.scene.obstacles,
+            link_radius=arm.link_radius / arm.reach,
+        )
+        super().__init__(
+            distance=torch.from_numpy(frame.distance).to(device),
+            discs=torch.from_numpy(frame.discs).to(device),
+            mask=torch.from_numpy(frame.mask).to(device),
+            bearing=torch.from_numpy(frame.bearing).to(device, torch.float32),
+        )
+
+
+def turned(directions: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Unit vectors ``(*batch, 2)`` turned by angles ``(*batch,)`` [rad]."""
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    x, y = directions[..., 0], directions[..., 1]
+    return torch.stack([cosine * x - sine * y, sine * x + cosine * y], dim=-1)
+
+
+class ProposalTrainee:
+    """One proposal network in training.
+
+    Every batch of scenes is used for two updates. In the first the arm is anywhere; in the second it is near one of
+    the proposals of the first, turned by angles of 0.001 to 1 rad, as it will be when a moving target is followed.
+
+    Args:
+        arm: Name of an arm or an arm.
+        scenes: Name in :data:`planararm.learning.scenes.MIXES`.
+        seed: Of the weights and of all scenes.
+        steps: Updates of the whole run; the learning rate follows from it.
+        device: ``"cpu"``, ``"cuda"``.
+        init: Tensors to begin with, by name; None: random ones.
+        batch_size: Targets per update.
+        learning_rate: Largest learning rate of Adam, which trains the outer layers; Muon (Jordan et al. 2024), which
+            trains the hidden ones, has ten times that.
+        loss: What is minimised.
+        network: Sizes of the network.
+    """
+
+    policy = "torch-mlp"
+
+    def __init__(
+        self,
+        arm: Any = "unit3",
+        scenes: str = "mixed",
+        seed: int = 0,
+        steps: int = 12_000,
+        device: str = "cpu",
+        init: Mapping[str, np.ndarray] | None = None,
+        *,
+        batch_size: int = BATCH,
+        learning_rate: float = LEARNING_RATE,
+        loss: ProposalLoss | None = None,
+        network: Mapping[str, Any] | None = None,
+    ) -> None:
+        find_mix(scenes)
+        self.arm, self.scenes, self.seed, self.num_steps = make_arm(arm), scenes, seed, steps
+        self.arm_name = arm if isinstance(arm, str) else None
+        self.device, self.batch_size, self.step_count = torch.device(device), batch_size, 0
+        self.loss, self.judge = loss or ProposalLoss(), Judge(self.arm, self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network: ProposalNetwork = network_for(self.arm, **(network or {})).to(self.device)
+        if init is not None:
+            self.network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in init.items()})
+        self.optimisers = _optimisers(self.network, learning_rate)
+        self._peaks = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
+        n = self.arm.num_joints
+        self._answers = torch.zeros(batch_size, n, 2, device=self.device)
+
+    def learning_rate_factor(self) -> float:
+        """Share of the largest learning rate at the present step: one cycle, up along a line, down along a cosine."""
+        done = self.step_count / max(1, self.num_steps)
+        if done < WARM_UP:
+            return max(done / WARM_UP, LAST)
+        return LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+    def tolerance(self) -> float:
+        """What counts as reached for the confidences: ten times the final tolerance at first."""
+        return REACHED * max(1.0, 10.0 * (1 - self.step_count / max(1, self.num_steps)))
+
+    def step(self) -> dict[str, float]:
+        """One update.
+
+        Returns:
+            ``loss``, and ``lr``: the learning rate as a share of its largest.
+        """
+        pair, second = divmod(self.step_count, 2)
+        rng = np.random.default_rng([self.seed, pair, second])
+        seen = Seen(draw_batch([self.seed, pair], self.batch_size, self.arm, self.scenes), self.arm, self.device)
+        present = self._present(rng, bool(second))
+        factor = self.learning_rate_factor()
+        for optimiser, peak in zip(self.optimisers, self._peaks, strict=True):
+            optimiser.param_groups[0]["lr"] = peak * factor
+        loss, answered = self.loss_of(seen, present)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        chosen = torch.from_numpy(rng.integers(0, self.network.num_proposals, self.batch_size)).to(self.device)
+        self._answers = answered.directions.detach()[torch.arange(self.batch_size), chosen]
+        self.step_count += 1
+        return {"loss": float(loss.detach()), "lr": factor}
+
+    def loss_of(self, seen: Seen, present: torch.Tensor) -> tuple[torch.Tensor, Proposals]:
+        """The loss of one batch, and what was proposed."""
+        answered = self.network(present=present, **seen)
+        judged = [self.judge(directions, **seen) for directions in answered.stages]
+        loss = sum(
+            self.loss.of_stage(self.loss.cost(measured), directions, present)
+            for measured, directions in zip(judged, answered.stages, strict=True)
+        )
+        loss = loss + self.loss.of_confidences(answered.logits, judged[-1], self.tolerance())
+        return loss, answered
+
+    def _present(self, rng: np.random.Generator, near: bool) -> torch.Tensor:
+        """Where the arm is, in the frame of the target: ``(N, n, 2)``."""
+        shape = (self.batch_size, self.arm.num_joints)
+        if near:
+            spread = 10.0 ** rng.uniform(-3.0, 0.0, (shape[0], 1))
+            angle = torch.from_numpy(rng.normal(size=shape) * spread).to(self.device, torch.float32)
+            return turned(self._answers, angle)
+        angle = torch.from_numpy(rng.uniform(-math.pi, math.pi, shape)).to(self.device, torch.float32)
+        return torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+
+    def validate(self) -> dict[str, float]:
+        """Rates on scenes that are never trained on.
+
+        Returns:
+            ``score``: share of the targets that the most confident proposal misses or touches a disc at (lower is
+            better); ``any``: share for which no proposal holds; ``first``: the same before the corrections;
+            ``onward``: of the continuing proposal, started anywhere; ``p50``, ``p95``: error of the best proposal.
+        """
+        seen, present = self._validation()
+        with torch.no_grad():
+            answered = self.network(present=present, **seen)
+            judged = self.judge(answered.directions, **seen)
+            first = _holds(self.judge(answered.stages[0], **seen), self.arm)
+        held = _holds(judged, self.arm)
+        sure = answered.logits[:, :-1].argmax(dim=1, keepdim=True)
+        p50, p95 = torch.quantile(judged.miss[:, :-1].amin(dim=1), torch.tensor([0.5, 0.95], device=self.device))
+        return {
+            "score": 1 - float(held.gather(1, sure).float().mean()),
+            "any": 1 - float(held[:, :-1].any(dim=1).float().mean()),
+            "first": 1 - float(first[:, :-1].any(dim=1).float().mean()),
+            "onward": 1 - float(held[:, -1].float().mean()),
+            "p50": float(p50),
+            "p95": float(p95),
+        }
+
+    def _validation(self) -> tuple[Seen, torch.Tensor]:
+        batch = draw_batch(VALIDATION_SEED, VALIDATION_SIZE, self.arm, self.scenes)
+        rng = np.random.default_rng(VALIDATION_SEED)
+        angle = torch.from_numpy(rng.uniform(-math.pi, math.pi, (VALIDATION_SIZE, self.arm.num_joints)))
+        angle = angle.to(self.device, torch.float32)
+        return Seen(batch, self.arm, self.device), torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The network's tensors by name."""
+        return {name: value.detach().cpu().numpy().copy() for name, value in self.network.state_dict().items()}
+
+
+def _holds(judged: Judged, arm: PlanarArm) -> torch.Tensor:
+    free = judged.clearance >= 1e-3 / arm.reach
+    return (judged.miss <= REACHED) & free & (judged.limit_violation <= 0)
+
+
+def _optimisers(network: ProposalNetwork, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, Adam for the first and last layers and all biases."""
+    outer = ("heads.", "confidences.", "disc_in.", "trunk_in.", "onward_in.", "onward_out.", "correction_out.")
+    hidden = [value for name, value in network.named_parameters() if value.ndim == 2 and not name.startswith(outer)]
+    chosen = {id(value) for value in hidden}
+    others = [value for value in network.parameters() if id(value) not in chosen]
+    return [
+        torch.optim.Muon(hidden, lr=MUON_FACTOR * learning_rate, weight_decay=0.0, momentum=0.95),
+        torch.optim.Adam(others, lr=learning_rate, betas=(0.9, 0.99)),
+    ]
