@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PlanarArmError,
         PolicyError,
         UnknownNameError,
+        WeightsError,
     )
     from .interface import EnvInterface
     from .inverse import Reachability, closed_form, reachability, self_motion
@@ -79,6 +80,7 @@ __all__ = [
     "Scene",
     "UnknownNameError",
     "VectorSafetyFilter",
+    "WeightsError",
     "__version__",
     "available_policies",
     "certify_motion",
@@ -128,6 +130,7 @@ _MODULES = {
         "PlanarArmError",
         "PolicyError",
         "UnknownNameError",
+        "WeightsError",
     ),
     "envs.wrappers": ("SafetyFilter", "VectorSafetyFilter"),
     "interface": ("EnvInterface",),

@@ -26,6 +26,10 @@ class FileFormatError(PlanarArmError, ValueError):
     """A file is malformed, too large, or holds what it must not hold."""
 
 
+class WeightsError(FileFormatError):
+    """Trained weights are missing, damaged, or of something else."""
+
+
 class PolicyError(PlanarArmError, ValueError):
     """A policy broke its contract: wrong shape, wrong type, NaN, or it raised."""
 

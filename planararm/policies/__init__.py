@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from .jacobian import PseudoInverse as PseudoInverse
     from .projected import Projected as Projected
     from .projected import ProjectedDampedLeastSquares as ProjectedDampedLeastSquares
+    from .projected_mlp import ProjectedMLP as ProjectedMLP
     from .protocol import IKPolicy as IKPolicy
     from .protocol import IKSolution as IKSolution
     from .protocol import Reason as Reason
     from .registry import available_policies as available_policies
     from .registry import make_policy as make_policy
     from .registry import register_policy as register_policy
+    from .torch_mlp import TorchMLP as TorchMLP
 
 _WHERE = {
     "AgentPolicy": "agent",
@@ -46,8 +48,10 @@ _WHERE = {
     "JacobianTranspose": "jacobian",
     "Projected": "projected",
     "ProjectedDampedLeastSquares": "projected",
+    "ProjectedMLP": "projected_mlp",
     "PseudoInverse": "jacobian",
     "Reason": "protocol",
+    "TorchMLP": "torch_mlp",
     "available_policies": "registry",
     "check_policy": "conformance",
     "make_policy": "registry",

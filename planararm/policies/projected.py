@@ -7,13 +7,36 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..arm import FloatArray
 from ..errors import PolicyError
 from ..projection.command_filter import filter_command
-from ..projection.sequential import MAX_ITERATIONS, Source, project
+from ..projection.sequential import MAX_ITERATIONS, Projection, Source, project
 from ..scene import Scene
 from ..validate import real_number, whole_number
-from .problem import make_problem
+from .problem import Problem, make_problem
 from .protocol import IKPolicy, IKSolution, Reason, check_solution
+
+
+class _Answer:
+    """The best answer found so far for each row."""
+
+    def __init__(self, problem: Problem, proposed: FloatArray) -> None:
+        count = problem.num_rows
+        self.problem, self.proposed = problem, proposed
+        self.q, self.safe = problem.q.copy(), np.zeros(count, dtype=bool)
+        self.source = np.full(count, Source.NONE, dtype=np.int8)
+        self.proposal = np.zeros(count, dtype=np.int64)
+        self.clearance, self._miss = np.full(count, -np.inf), np.full(count, np.inf)
+
+    def take_over(self, rows: npt.NDArray[np.int64], found: Projection, proposal: int) -> npt.NDArray[np.bool_]:
+        """Keep what is safe and nearer to the target than before; the rows that still have nothing safe."""
+        miss = np.where(found.safe, np.nan_to_num(found.task_error, nan=0.0), np.inf)
+        better = miss < self._miss[rows]
+        chosen = rows[better]
+        self.q[chosen], self.safe[chosen], self._miss[chosen] = found.q[better], True, miss[better]
+        self.source[chosen], self.clearance[chosen] = found.source[better], found.clearance[better]
+        self.proposal[chosen] = proposal
+        return np.asarray(~self.safe[rows])
 
 
 class Projected(IKPolicy):
@@ -23,7 +46,7 @@ class Projected(IKPolicy):
     that is free and on the target. Where none is found the arm goes to the nearest free configuration found, and
     where there is none of these either it stays where it is. ``solved`` is claimed of verified answers only. ``info``
     has the ``source`` of each answer (:class:`planararm.projection.sequential.Source`), its ``clearance``, and its
-    ``distance`` from the proposal.
+    ``distance`` from the proposal; ``proposal`` is its number where there are several.
 
     In an environment (:meth:`predict`) the command is filtered too, so that the motion is certified
     (:func:`planararm.projection.command_filter.filter_command`).
@@ -32,6 +55,7 @@ class Projected(IKPolicy):
         policy: Whose answers: anything that :func:`planararm.make_policy` takes.
         task: Whether the end effector is brought to the target, or the proposal only made free.
         tolerance: Distance to the target that counts as met, fraction of the reach.
+        nearest: Whether to go on from the first configuration on the target to the one nearest to the proposal.
         num_restarts: Further starts of the projection, for rows not solved.
         max_iterations: Quadratic programs of one search.
         **options: Of the inner policy, if it is given by name.
@@ -46,6 +70,7 @@ class Projected(IKPolicy):
         *,
         task: bool = True,
         tolerance: float = 1e-6,
+        nearest: bool = True,
         num_restarts: int = 8,
         max_iterations: int = MAX_ITERATIONS,
         **options: Any,
@@ -53,7 +78,7 @@ class Projected(IKPolicy):
         from .registry import make_policy
 
         self.policy = make_policy(policy, **options)
-        self.task = bool(task)
+        self.task, self.nearest = bool(task), bool(nearest)
         self.tolerance = real_number("tolerance", tolerance, 0.0, 1.0)
         self.num_restarts = whole_number("num_restarts", num_restarts, 0, 10_000)
         self.max_iterations = whole_number("max_iterations", max_iterations, 1, 100_000)
@@ -71,47 +96,66 @@ class Projected(IKPolicy):
         self.policy.bind(env)
         return super().bind(env)
 
+    def proposals(self, problem: Problem) -> FloatArray:
+        """What is projected, the first to be tried first: ``(N, K, n)`` [rad]; here the inner policy's answer.
+
+        Args:
+            problem: N targets.
+        """
+        answer = self.policy.solve(problem.target_position, problem.q, problem.scene())
+        check_solution(answer, problem.q.shape, type(self.policy).__name__)
+        return np.asarray(answer.q, dtype=np.float64)[:, None]
+
     def solve(self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None) -> IKSolution:
         """Propose and project; see :meth:`IKPolicy.solve`."""
         orientation = "the projection moves the links freely; the inner policy alone may honour orientations."
         problem = make_problem(target_position, q, scene, target_orientation, orientation=orientation)
-        arm, rows = problem.arm, problem.scene()
-        tolerance = self.tolerance * arm.reach
-        proposal = self.policy.solve(problem.target_position, problem.q, rows)
-        check_solution(proposal, problem.q.shape, type(self.policy).__name__)
-        q_ref = np.asarray(proposal.q, dtype=np.float64)
-        found, safe = problem.q.copy(), np.zeros(problem.num_rows, dtype=bool)
-        source, clear = np.full(problem.num_rows, Source.NONE, dtype=np.int8), np.full(problem.num_rows, -np.inf)
+        tolerance = self.tolerance * problem.arm.reach
+        proposed = self.proposals(problem)
         # No target can be met beyond the annulus: there the proposal is only made free.
         sought = ~problem.is_outside(tolerance) & self.task
-        for chosen, with_target in ((np.flatnonzero(sought), True), (np.flatnonzero(~sought), False)):
-            if chosen.size == 0:
-                continue
-            part = problem if chosen.size == problem.num_rows else problem.take(chosen)
-            answer = project(
-                q_ref[chosen],
+        answer = _Answer(problem, proposed)
+        for rows, with_target in ((np.flatnonzero(sought), True), (np.flatnonzero(~sought), False)):
+            self._project(answer, rows, with_target)
+        stays = ~answer.safe
+        if stays.any():
+            stays &= problem.is_free(problem.q)
+            answer.q[stays], answer.source[stays] = problem.q[stays], Source.HELD
+        reason = problem.reasons(answer.q, tolerance)
+        reason = np.where(stays & (reason != Reason.SOLVED), Reason.HELD, reason)
+        info = {
+            "source": answer.source,
+            "proposal": answer.proposal,
+            "clearance": answer.clearance,
+            "distance": np.linalg.norm(answer.q - proposed[np.arange(problem.num_rows), answer.proposal], axis=-1),
+            "error": problem.error(answer.q),
+        }
+        return problem.solution(answer.q, reason, info)
+
+    def _project(self, answer: _Answer, rows: npt.NDArray[np.int64], with_target: bool) -> None:
+        """Try the proposals one after the other, and at last the first one with further starts."""
+        num = answer.proposed.shape[1]
+        attempts = [(k, 0) for k in range(num)] + [(0, self.num_restarts)]
+        if num == 1:
+            attempts = attempts[1:]
+        for k, num_restarts in attempts:
+            if rows.size == 0:
+                return
+            part = answer.problem if rows.size == answer.problem.num_rows else answer.problem.take(rows)
+            found = project(
+                answer.proposed[rows, k],
                 part.scene(),
                 target_position=part.target_position if with_target else None,
-                num_restarts=self.num_restarts,
+                nearest=self.nearest,
+                num_restarts=num_restarts,
                 # A little inside, so that rounding cannot turn "met" here into "missed" in the verdict.
                 task_tolerance=0.99 * self.tolerance,
                 max_iterations=self.max_iterations,
             )
-            found[chosen], safe[chosen] = answer.q, answer.safe
-            source[chosen], clear[chosen] = answer.source, answer.clearance
-        stays = ~safe
-        if stays.any():
-            stays &= problem.is_free(problem.q)
-            found[stays], source[stays] = problem.q[stays], Source.HELD
-        reason = problem.reasons(found, tolerance)
-        reason = np.where(stays & (reason != Reason.SOLVED), Reason.HELD, reason)
-        info = {
-            "source": source,
-            "clearance": clear,
-            "distance": np.linalg.norm(found - q_ref, axis=-1),
-            "error": problem.error(found),
-        }
-        return problem.solution(found, reason, info)
+            left = answer.take_over(rows, found, k)
+            if with_target:
+                left |= ~(found.task_error <= self.tolerance * answer.problem.arm.reach)
+            rows = rows[left]
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False

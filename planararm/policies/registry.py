@@ -30,7 +30,9 @@ _ENTRIES: dict[str, Entry] = {
     "hold": Entry("planararm.policies.hold:Hold"),
     "jacobian-transpose": Entry("planararm.policies.jacobian:JacobianTranspose"),
     "projected-dls": Entry("planararm.policies.projected:ProjectedDampedLeastSquares"),
+    "projected-mlp": Entry("planararm.policies.projected_mlp:ProjectedMLP", extra="torch"),
     "pseudo-inverse": Entry("planararm.policies.jacobian:PseudoInverse"),
+    "torch-mlp": Entry("planararm.policies.torch_mlp:TorchMLP", extra="torch"),
 }
 
 

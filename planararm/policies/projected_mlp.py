@@ -1,0 +1,92 @@
+"""``projected-mlp``: the network proposes, the projection makes it exact, free and certified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ..arm import FloatArray
+from ..projection.sequential import MAX_ITERATIONS
+from ..scene import Scene
+from .hold import Hold
+from .problem import Problem
+from .projected import Projected
+from .proposer_torch import ProposerSet
+
+NEAR_ENOUGH = 1e-2
+"""Distance to the target below which a proposal counts as good, fraction of the reach; the projection does the rest."""
+
+ONWARD = 0.1
+"""Distance to the target up to which the arm where it is comes first among the proposals, fraction of the reach."""
+
+
+class ProjectedMLP(Projected):
+    """A network's proposals, projected: every answer is verified free, and on the target where one was found.
+
+    The network (that of :class:`planararm.policies.torch_mlp.TorchMLP`, trained on through the projection) proposes
+    several configurations. They are tried in the order in which :class:`planararm.policies.proposer_torch.Offer` puts
+    them, each projected onto the free configurations on the target
+    (:func:`planararm.projection.sequential.project`), until one holds; after the last come further starts of the
+    projection. Where the end effector is near its target already, where the arm is comes first: a target that moves
+    is followed with the least motion. In an environment the command is filtered, so that every executed motion is
+    certified. ``info`` has the ``source`` of each answer and the number of the ``proposal`` it was projected from.
+
+    Args:
+        weights: A bundled name, a folder written by :meth:`save_pretrained` or ``planararm train``, or None: the
+            bundled ones that fit the arm.
+        tolerance: Distance to the target that counts as met, fraction of the reach.
+        num_restarts: Further starts of the projection, for rows that no proposal solves.
+        max_iterations: Quadratic programs of one search.
+        device: Where the network runs: ``"cpu"``, ``"cuda"`` or ``"auto"``. The projection runs on the CPU.
+
+    Raises:
+        WeightsError: The weights cannot be used; the message says why.
+        InvalidInputError: An option is out of range, or no CUDA here.
+    """
+
+    batch_tolerance: ClassVar[float] = 1e-5
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        *,
+        tolerance: float = 1e-6,
+        num_restarts: int = 8,
+        max_iterations: int = MAX_ITERATIONS,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(
+            Hold(), tolerance=tolerance, nearest=False, num_restarts=num_restarts, max_iterations=max_iterations
+        )
+        self.proposers = ProposerSet("projected-mlp", weights, device)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, **options: Any) -> Self:
+        """The policy with these weights; the same as ``ProjectedMLP(name_or_folder, **options)``."""
+        return cls(name_or_folder, **options)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the weights and their config, each completely or not at all.
+
+        Raises:
+            InvalidInputError: The policy was made without naming weights.
+        """
+        return self.proposers.only().save_pretrained(folder)
+
+    def supports(self, scene: Scene) -> str | None:
+        """None if there are weights for the scene's arm."""
+        found = self.proposers.find(scene.arm)
+        return found if isinstance(found, str) else None
+
+    def proposals(self, problem: Problem) -> FloatArray:
+        """The network's proposals in the order in which they are worth trying; see :meth:`Projected.proposals`."""
+        reach = problem.arm.reach
+        offer = self.proposers.require(problem.arm)(problem, NEAR_ENOUGH * reach)
+        ordered = offer.q[np.arange(problem.num_rows)[:, None], offer.order]
+        onward = problem.error(problem.q) <= ONWARD * reach
+        first = np.where(onward[:, None], problem.q, ordered[:, 0])
+        return np.concatenate(
+            [first[:, None], np.where(onward[:, None, None], ordered, np.roll(ordered, -1, axis=1))], axis=1
+        )

@@ -1,0 +1,241 @@
+"""A trained proposal network at work: targets among discs in, measured and ordered configurations out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arm import FloatArray, PlanarArm
+from ..errors import InvalidInputError, MissingExtraError, UnknownNameError
+from ..kernels.launch import launch, writable
+from ..kernels.proposals import weigh_proposals
+from .canonical import canonical_batch, joint_angles_from_directions
+from .pretrained import WeightsError, check_tensors, list_pretrained, load_pretrained, read_config, save_pretrained
+from .problem import Problem
+from .proposal_torch import ProposalNetwork, turns_fully
+
+try:
+    import torch
+except ImportError as cause:
+    raise MissingExtraError("planararm.policies.proposer_torch", "torch") from cause
+
+CHUNK = 4096
+"""Rows that the network is given at once, so that memory stays bounded."""
+
+SAME_PROPORTIONS = 1e-6
+
+
+class Offer(NamedTuple):
+    """K + 1 proposals for each of N targets; the last continues from where the arm is.
+
+    Attributes:
+        q: ``(N, K + 1, n)`` within the joint limits [rad].
+        logits: ``(N, K + 1)`` the network's confidence.
+        error: ``(N, K + 1)`` distance of the end effector to the target [m], measured.
+        clearance: ``(N, K + 1)`` [m], measured.
+        travel: ``(N, K + 1)`` largest change of a joint from where the arm is [rad].
+        order: ``(N, K + 1)`` indices: first those that meet the target and keep the margin, the nearest to the present
+            configuration first; then the others, the most confident first.
+    """
+
+    q: FloatArray
+    logits: FloatArray
+    error: FloatArray
+    clearance: FloatArray
+    travel: FloatArray
+    order: npt.NDArray[np.int64]
+
+
+class Proposer:
+    """A proposal network, for one arm's proportions and joint limits.
+
+    Args:
+        network: The network.
+        config: What its config.json says; ``arm`` has ``link_lengths``, ``joint_limits`` and ``link_radius`` of the
+            arm that it was trained with.
+        device: Where it runs.
+    """
+
+    def __init__(self, network: ProposalNetwork, config: Mapping[str, Any], device: str = "cpu") -> None:
+        self.device = find_device(device)
+        self.network, self.config = network.to(self.device).eval(), dict(config)
+        trained: Mapping[str, Any] = config["arm"]
+        self.arm = PlanarArm(trained["link_lengths"], trained["joint_limits"], link_radius=trained["link_radius"])
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, *, policy: str, device: str = "cpu") -> Self:
+        """Load a network that was saved by :meth:`save_pretrained` or shipped with planararm.
+
+        Args:
+            name_or_folder: A bundled name (:func:`planararm.policies.pretrained.list_pretrained`) or a folder.
+            policy: Whose weights they must be.
+            device: Where it runs.
+
+        Raises:
+            WeightsError: Missing, damaged or of something else; the message says which.
+            InvalidInputError: No such device.
+        """
+        tensors, config = load_pretrained(name_or_folder, policy=policy)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                network = ProposalNetwork(**config["network"])
+            arm = config["arm"]
+            PlanarArm(arm["link_lengths"], arm["joint_limits"], link_radius=arm["link_radius"])
+        except (KeyError, TypeError, ValueError) as cause:
+            raise WeightsError(
+                f"config.json of {str(name_or_folder)!r} describes no proposal network: {cause}"
+            ) from cause
+        check_tensors(tensors, {name: tuple(value.shape) for name, value in network.state_dict().items()})
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
+        return cls(network, config, device)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``config.json``, each completely or not at all."""
+        tensors = {name: value.cpu().numpy() for name, value in self.network.state_dict().items()}
+        return save_pretrained(folder, tensors, self.config)
+
+    def supports(self, arm: PlanarArm) -> str | None:
+        """None if the network was trained for an arm of these proportions and limits, else the reason why not."""
+        mine = self.arm
+        if arm.num_joints != mine.num_joints:
+            return f"the weights are for {mine.num_joints} links, the arm has {arm.num_joints}."
+        shares, trained = arm.link_lengths / arm.reach, mine.link_lengths / mine.reach
+        if np.abs(shares - trained).max() > SAME_PROPORTIONS:
+            return f"the weights are for links in the proportions {np.round(trained, 6).tolist()}."
+        narrower = (arm.joint_limits[:, 0] > mine.joint_limits[:, 0]) | (
+            arm.joint_limits[:, 1] < mine.joint_limits[:, 1]
+        )
+        if turns_fully(arm):
+            narrower[0] = False
+        if narrower.any():
+            return f"the weights are for the joint limits {np.round(mine.joint_limits, 4).tolist()} or wider ones."
+        return None
+
+    def __call__(self, problem: Problem, tolerance: float) -> Offer:
+        """Propose, measure, order.
+
+        Args:
+            problem: N targets.
+            tolerance: Distance to the target that counts as met [m].
+        """
+        arm, count, num = problem.arm, problem.num_rows, self.network.num_proposals + 1
+        q, logits = np.empty((count, num, arm.num_joints)), np.empty((count, num))
+        for first in range(0, count, CHUNK):
+            rows = slice(first, first + CHUNK)
+            discs = problem.obstacles
+            frame = canonical_batch(
+                problem.target_position[rows], problem.q[rows], arm, discs[rows] if discs.batch_shape else discs,
+                link_radius=self.arm.link_radius / self.arm.reach,
+            )  # fmt: skip
+            with torch.inference_mode():
+                answered = self.network(
+                    *(torch.from_numpy(part).to(self.device) for part in (frame.distance, frame.discs, frame.mask)),
+                    torch.from_numpy(frame.present).to(self.device),
+                    torch.from_numpy(frame.bearing).to(self.device, torch.float32),
+                )
+            directions = answered.directions.cpu().numpy()
+            q[rows] = joint_angles_from_directions(directions, frame.bearing, arm, problem.q[rows])
+            logits[rows] = answered.logits.cpu().numpy()
+        return measure(problem, q, logits, tolerance)
+
+
+def measure(problem: Problem, q: FloatArray, logits: FloatArray, tolerance: float) -> Offer:
+    """Errors, clearances and the order of proposals; see :class:`Offer`.
+
+    Args:
+        problem: N targets.
+        q: ``(N, K, n)`` [rad].
+        logits: ``(N, K)``.
+        tolerance: Distance to the target that counts as met [m].
+    """
+    arm, (count, num) = problem.arm, logits.shape
+    discs, m = problem.obstacles, problem.obstacles.num_obstacles
+    mask = True if discs.mask is None else discs.mask
+    error, clearance, travel = np.empty((count, num)), np.empty((count, num)), np.empty((count, num))
+    order = np.empty((count, num), dtype=np.int64)
+    launch(
+        weigh_proposals, count, q, np.array(problem.q), logits, np.array(problem.target_position),
+        *writable(arm.link_lengths, arm.base), arm.link_radius,
+        np.array(np.broadcast_to(discs.positions(), (count, m, 2))), np.array(np.broadcast_to(discs.radii, (count, m))),
+        np.array(np.broadcast_to(mask, (count, m))), problem.safety_margin, tolerance, error, clearance, travel, order,
+        grain=64,
+    )  # fmt: skip
+    return Offer(q, logits, error, clearance, travel, order)
+
+
+class ProposerSet:
+    """The networks of a policy: one that the user named, or the bundled ones, each loaded when an arm asks for it.
+
+    Args:
+        policy: The policy's name, which its weights must have in their config.
+        weights: A bundled name, a folder, or None: whichever bundled one fits the arm.
+        device: Where the networks run.
+    """
+
+    def __init__(self, policy: str, weights: str | Path | None, device: str = "cpu") -> None:
+        self.policy, self.device = policy, device
+        find_device(device)
+        self._loaded: dict[str, Proposer] = {}
+        self._named = None if weights is None else Proposer.from_pretrained(weights, policy=policy, device=device)
+
+    def bundled(self) -> list[str]:
+        """Names of the bundled weights of this policy."""
+        return [name for name in list_pretrained() if read_config(name).get("policy") == self.policy]
+
+    def find(self, arm: PlanarArm) -> Proposer | str:
+        """The network for an arm, or the reason why there is none."""
+        if self._named is not None:
+            return self._named.supports(arm) or self._named
+        names = self.bundled()
+        for name in names:
+            if name not in self._loaded:
+                self._loaded[name] = Proposer.from_pretrained(name, policy=self.policy, device=self.device)
+            if self._loaded[name].supports(arm) is None:
+                return self._loaded[name]
+        return (
+            f"no bundled weights fit this arm ({arm.num_joints} links; bundled: {', '.join(names) or 'none'}); train "
+            f"some: planararm train {self.policy} --arm ... --out DIR, then weights=DIR."
+        )
+
+    def require(self, arm: PlanarArm) -> Proposer:
+        """The network for an arm.
+
+        Raises:
+            InvalidInputError: There is none.
+        """
+        found = self.find(arm)
+        if isinstance(found, str):
+            raise InvalidInputError(f"{self.policy}: {found}")
+        return found
+
+    def only(self) -> Proposer:
+        """The one network there is, for saving.
+
+        Raises:
+            InvalidInputError: Several bundled ones: none was named.
+        """
+        if self._named is None:
+            raise InvalidInputError(
+                f"{self.policy} has several bundled weights; name one: {', '.join(self.bundled())}."
+            )
+        return self._named
+
+
+def find_device(device: str) -> torch.device:
+    """A torch device by name; ``"auto"`` is CUDA where there is one.
+
+    Raises:
+        UnknownNameError: No such device.
+        InvalidInputError: CUDA, where there is none.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise UnknownNameError("device", device, ["auto", "cpu", "cuda"])
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidInputError(f"device {device!r}: torch {torch.__version__} finds no CUDA here; use 'cpu'.")
+    return torch.device(device)
