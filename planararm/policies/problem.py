@@ -18,6 +18,10 @@ from ..scene import Scene
 from ..validate import broadcast_batch, finite_array
 from .protocol import IKSolution, Reason
 
+AIM_PASSES = 8
+AIM_ROOM = 1e-6
+"""How far inside what is allowed an aim lies, fraction of the reach."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -84,6 +88,50 @@ class Problem:
         away = self.target_position - self.arm.base
         distance = np.hypot(away[:, 0], away[:, 1])
         return (distance > self.arm.reach + tolerance) | (distance < self.arm.inner_reach - tolerance)
+
+    def aim(self) -> FloatArray:
+        """The nearest point to each target where the tip of the arm has room: ``(N, 2)`` [m].
+
+        The target itself wherever the tip could be there. Targets beyond the annulus of the links move to its
+        boundary, those that a disc covers to the disc's edge, radially; where discs overlap, disc after disc, until
+        there is room or no pass is left.
+        """
+        arm, aim = self.arm, self.target_position.copy()
+        rows = np.arange(self.num_rows)
+        for _ in range(AIM_PASSES):
+            away = aim[rows] - arm.base
+            distance = np.hypot(away[:, 0], away[:, 1])
+            wanted = np.clip(distance, arm.inner_reach + AIM_ROOM * arm.reach, (1 - AIM_ROOM) * arm.reach)
+            beyond = (distance > arm.reach) | (distance < arm.inner_reach)
+            aim[rows[beyond]] = arm.base + away[beyond] * (wanted / np.maximum(distance, AIM_ROOM))[beyond, None]
+            moved = self._uncover(aim, rows) | beyond
+            rows = rows[moved]
+            if rows.size == 0:
+                break
+        return aim
+
+    def _uncover(self, aim: FloatArray, rows: np.ndarray) -> np.ndarray:
+        """Move each aim out of the disc that covers it most; which of ``rows`` have moved."""
+        discs = self.obstacles
+        if discs.num_obstacles == 0 or rows.size == 0:
+            return np.zeros(rows.size, dtype=bool)
+        chosen = discs[rows] if discs.batch_shape else discs
+        centers = np.broadcast_to(chosen.positions(), (rows.size, discs.num_obstacles, 2))
+        keep = np.asarray(chosen.radii) + self.arm.link_radius + self.safety_margin
+        away = aim[rows, None] - centers
+        distance = np.hypot(away[..., 0], away[..., 1])
+        depth = keep - distance
+        if chosen.mask is not None:
+            depth = np.where(chosen.mask, depth, -np.inf)
+        worst = depth.argmax(axis=-1)
+        here = np.arange(rows.size)
+        covered = depth[here, worst] > 0
+        distance, away = distance[here, worst][:, None], away[here, worst]
+        # From a disc's very centre every way out is as long: along x.
+        outward = np.where(distance > 0, away / np.where(distance > 0, distance, 1.0), np.array([1.0, 0.0]))
+        edge = np.broadcast_to(keep, (rows.size, discs.num_obstacles))[here, worst] + AIM_ROOM * self.arm.reach
+        aim[rows[covered]] = (centers[here, worst] + outward * edge[:, None])[covered]
+        return np.asarray(covered)
 
     def reasons(self, q: FloatArray, tolerance: float) -> np.ndarray:
         """What can be said of answers by looking at them: ``(N,)`` int8 of :class:`Reason`.

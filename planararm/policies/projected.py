@@ -28,15 +28,17 @@ class _Answer:
         self.proposal = np.zeros(count, dtype=np.int64)
         self.clearance, self._miss = np.full(count, -np.inf), np.full(count, np.inf)
 
-    def take_over(self, rows: npt.NDArray[np.int64], found: Projection, proposal: int) -> npt.NDArray[np.bool_]:
-        """Keep what is safe and nearer to the target than before; the rows that still have nothing safe."""
+    def take_over(
+        self, rows: npt.NDArray[np.int64], found: Projection, proposal: int, tolerance: float
+    ) -> npt.NDArray[np.bool_]:
+        """Keep what is safe and nearer to the aim than before; which rows have nothing safe on the aim yet."""
         miss = np.where(found.safe, np.nan_to_num(found.task_error, nan=0.0), np.inf)
         better = miss < self._miss[rows]
         chosen = rows[better]
         self.q[chosen], self.safe[chosen], self._miss[chosen] = found.q[better], True, miss[better]
         self.source[chosen], self.clearance[chosen] = found.source[better], found.clearance[better]
         self.proposal[chosen] = proposal
-        return np.asarray(~self.safe[rows])
+        return np.asarray(self._miss[rows] > tolerance)
 
 
 class Projected(IKPolicy):
@@ -112,11 +114,8 @@ class Projected(IKPolicy):
         problem = make_problem(target_position, q, scene, target_orientation, orientation=orientation)
         tolerance = self.tolerance * problem.arm.reach
         proposed = self.proposals(problem)
-        # No target can be met beyond the annulus: there the proposal is only made free.
-        sought = ~problem.is_outside(tolerance) & self.task
         answer = _Answer(problem, proposed)
-        for rows, with_target in ((np.flatnonzero(sought), True), (np.flatnonzero(~sought), False)):
-            self._project(answer, rows, with_target)
+        self._project(answer)
         stays = ~answer.safe
         if stays.any():
             stays &= problem.is_free(problem.q)
@@ -132,30 +131,28 @@ class Projected(IKPolicy):
         }
         return problem.solution(answer.q, reason, info)
 
-    def _project(self, answer: _Answer, rows: npt.NDArray[np.int64], with_target: bool) -> None:
-        """Try the proposals one after the other, and at last the first one with further starts."""
+    def _project(self, answer: _Answer) -> None:
+        """Try the proposals one after the other, the last one with further starts.
+
+        Where the tip has no room at the target, the nearest point where it has is aimed at.
+        """
         num = answer.proposed.shape[1]
-        attempts = [(k, 0) for k in range(num)] + [(0, self.num_restarts)]
-        if num == 1:
-            attempts = attempts[1:]
-        for k, num_restarts in attempts:
+        rows, aim = np.arange(answer.problem.num_rows), answer.problem.aim()
+        for k in range(num):
             if rows.size == 0:
                 return
             part = answer.problem if rows.size == answer.problem.num_rows else answer.problem.take(rows)
             found = project(
                 answer.proposed[rows, k],
                 part.scene(),
-                target_position=part.target_position if with_target else None,
+                target_position=aim[rows] if self.task else None,
                 nearest=self.nearest,
-                num_restarts=num_restarts,
+                num_restarts=self.num_restarts if k == num - 1 else 0,
                 # A little inside, so that rounding cannot turn "met" here into "missed" in the verdict.
                 task_tolerance=0.99 * self.tolerance,
                 max_iterations=self.max_iterations,
             )
-            left = answer.take_over(rows, found, k)
-            if with_target:
-                left |= ~(found.task_error <= self.tolerance * answer.problem.arm.reach)
-            rows = rows[left]
+            rows = rows[answer.take_over(rows, found, k, self.tolerance * answer.problem.arm.reach)]
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False

@@ -10,6 +10,7 @@ import numpy as np
 from ..arm import FloatArray
 from ..projection.sequential import MAX_ITERATIONS
 from ..scene import Scene
+from ..validate import whole_number
 from .hold import Hold
 from .problem import Problem
 from .projected import Projected
@@ -37,6 +38,7 @@ class ProjectedMLP(Projected):
         weights: A bundled name, a folder written by :meth:`save_pretrained` or ``planararm train``, or None: the
             bundled ones that fit the arm.
         tolerance: Distance to the target that counts as met, fraction of the reach.
+        num_tries: Proposals that are tried, for rows that the ones before do not solve.
         num_restarts: Further starts of the projection, for rows that no proposal solves.
         max_iterations: Quadratic programs of one search.
         device: Where the network runs: ``"cpu"``, ``"cuda"`` or ``"auto"``. The projection runs on the CPU.
@@ -53,13 +55,15 @@ class ProjectedMLP(Projected):
         weights: str | Path | None = None,
         *,
         tolerance: float = 1e-6,
+        num_tries: int = 4,
         num_restarts: int = 8,
-        max_iterations: int = MAX_ITERATIONS,
+        max_iterations: int = 30,
         device: str = "cpu",
     ) -> None:
         super().__init__(
             Hold(), tolerance=tolerance, nearest=False, num_restarts=num_restarts, max_iterations=max_iterations
         )
+        self.num_tries = whole_number("num_tries", num_tries, 1, 1000)
         self.proposers = ProposerSet("projected-mlp", weights, device)
 
     @classmethod
@@ -86,7 +90,7 @@ class ProjectedMLP(Projected):
         offer = self.proposers.require(problem.arm)(problem, NEAR_ENOUGH * reach)
         ordered = offer.q[np.arange(problem.num_rows)[:, None], offer.order]
         onward = problem.error(problem.q) <= ONWARD * reach
-        first = np.where(onward[:, None], problem.q, ordered[:, 0])
-        return np.concatenate(
-            [first[:, None], np.where(onward[:, None, None], ordered, np.roll(ordered, -1, axis=1))], axis=1
-        )
+        # The arm where it is comes in front of the others; where it has no place, the others move up by one.
+        q = np.concatenate([np.where(onward[:, None], problem.q, ordered[:, 0])[:, None], ordered[:, 1:]], axis=1)
+        q[onward, 1:] = ordered[onward, :-1]
+        return q[:, : self.num_tries]

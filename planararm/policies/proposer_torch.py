@@ -124,11 +124,12 @@ class Proposer:
         """
         arm, count, num = problem.arm, problem.num_rows, self.network.num_proposals + 1
         q, logits = np.empty((count, num, arm.num_joints)), np.empty((count, num))
+        aim = problem.aim()
         for first in range(0, count, CHUNK):
             rows = slice(first, first + CHUNK)
             discs = problem.obstacles
             frame = canonical_batch(
-                problem.target_position[rows], problem.q[rows], arm, discs[rows] if discs.batch_shape else discs,
+                aim[rows], problem.q[rows], arm, discs[rows] if discs.batch_shape else discs,
                 link_radius=self.arm.link_radius / self.arm.reach,
             )  # fmt: skip
             with torch.inference_mode():
