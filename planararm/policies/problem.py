@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arm import FloatArray, PlanarArm
-from ..collision import clearance
 from ..errors import InvalidInputError
+from ..kernels.launch import launch, writable
+from ..kernels.measure import measure_configurations
 from ..kinematics import wrap_angle
 from ..obstacles import Obstacles
 from ..scene import Scene
@@ -21,6 +23,20 @@ from .protocol import IKSolution, Reason
 AIM_PASSES = 8
 AIM_ROOM = 1e-6
 """How far inside what is allowed an aim lies, fraction of the reach."""
+
+
+class Measured(NamedTuple):
+    """K configurations per target, measured.
+
+    Attributes:
+        error: ``(N, K)`` distance of the end effector to the target [m].
+        clearance: ``(N, K)`` smallest signed distance to the discs [m]; inf without discs.
+        travel: ``(N, K)`` largest change of a joint from where the arm is [rad].
+    """
+
+    error: FloatArray
+    clearance: FloatArray
+    travel: FloatArray
 
 
 @dataclass(frozen=True)
@@ -72,16 +88,41 @@ class Problem:
             (target.shape[0],),
         )
 
+    @cached_property
+    def _chain(self) -> tuple[Any, ...]:
+        """What the kernel needs to know of the arm and the discs; discs that all rows share stand there once."""
+        discs, m = self.obstacles, self.obstacles.num_obstacles
+        count = self.num_rows if discs.batch_shape else 1
+        mask = True if discs.mask is None else discs.mask
+        return (
+            *writable(self.arm.link_lengths, self.arm.base),
+            self.arm.link_radius,
+            np.array(np.broadcast_to(discs.positions(), (count, m, 2))),
+            np.array(np.broadcast_to(discs.radii, (count, m))),
+            np.array(np.broadcast_to(mask, (count, m))),
+        )
+
+    def measure(self, q: FloatArray) -> Measured:
+        """Measure configurations, several per target.
+
+        Args:
+            q: ``(N, K, n)`` [rad].
+        """
+        count, num = q.shape[:2]
+        measured = Measured(np.empty((count, num)), np.empty((count, num)), np.empty((count, num)))
+        launch(
+            measure_configurations, count, np.array(q, dtype=np.float64, order="C"), np.array(self.q),
+            np.array(self.target_position), *self._chain, *measured, grain=64,
+        )  # fmt: skip
+        return measured
+
     def error(self, q: FloatArray) -> FloatArray:
         """Distance of the end effector from the target [m]: ``(N,)``."""
-        miss = self.arm.end_effector(q) - self.target_position
-        return np.asarray(np.hypot(miss[:, 0], miss[:, 1]))
+        return self.measure(q[:, None]).error[:, 0]
 
     def is_free(self, q: FloatArray) -> np.ndarray:
         """Whether the arm keeps the safety margin from all discs: ``(N,)`` bool."""
-        if self.obstacles.num_obstacles == 0 or self.num_rows == 0:
-            return np.ones(self.num_rows, dtype=bool)
-        return np.asarray(clearance(q, self.arm, self.obstacles) >= self.safety_margin)
+        return np.asarray(self.measure(q[:, None]).clearance[:, 0] >= self.safety_margin)
 
     def is_outside(self, tolerance: float) -> np.ndarray:
         """Whether the target is more than ``tolerance`` [m] outside the annulus of the links: ``(N,)``."""
@@ -89,6 +130,7 @@ class Problem:
         distance = np.hypot(away[:, 0], away[:, 1])
         return (distance > self.arm.reach + tolerance) | (distance < self.arm.inner_reach - tolerance)
 
+    @cached_property
     def aim(self) -> FloatArray:
         """The nearest point to each target where the tip of the arm has room: ``(N, 2)`` [m].
 
@@ -141,13 +183,15 @@ class Problem:
             tolerance: Largest distance from the target [m]; an orientation must agree to ``tolerance /
                 reach`` [rad].
         """
-        met = self.error(q) <= tolerance
+        measured = self.measure(q[:, None])
+        met = measured.error[:, 0] <= tolerance
         if self.target_orientation is not None:
             turn = np.abs(wrap_angle(q.sum(axis=-1) - self.target_orientation))
             met &= turn <= tolerance / self.arm.reach
         met &= self.arm.limit_violation(q) <= 0.0
+        free = measured.clearance[:, 0] >= self.safety_margin
         missed = np.where(self.is_outside(tolerance), Reason.OUT_OF_REACH, Reason.NOT_CONVERGED)
-        reason = np.where(met, np.where(self.is_free(q), Reason.SOLVED, Reason.BLOCKED), missed)
+        reason = np.where(met, np.where(free, Reason.SOLVED, Reason.BLOCKED), missed)
         return reason.astype(np.int8)
 
     def solution(self, q: FloatArray, reason: np.ndarray, info: Mapping[str, np.ndarray] | None = None) -> IKSolution:

@@ -137,7 +137,7 @@ class Projected(IKPolicy):
         Where the tip has no room at the target, the nearest point where it has is aimed at.
         """
         num = answer.proposed.shape[1]
-        rows, aim = np.arange(answer.problem.num_rows), answer.problem.aim()
+        rows, aim = np.arange(answer.problem.num_rows), answer.problem.aim
         for k in range(num):
             if rows.size == 0:
                 return

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ..arm import FloatArray
-from ..projection.sequential import MAX_ITERATIONS
 from ..scene import Scene
 from ..validate import whole_number
 from .hold import Hold

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from ..arm import FloatArray, PlanarArm
 from ..errors import InvalidInputError, MissingExtraError, UnknownNameError
-from ..kernels.launch import launch, writable
-from ..kernels.proposals import weigh_proposals
 from .canonical import canonical_batch, joint_angles_from_directions
 from .pretrained import WeightsError, check_tensors, list_pretrained, load_pretrained, read_config, save_pretrained
 from .problem import Problem
@@ -124,7 +122,7 @@ class Proposer:
         """
         arm, count, num = problem.arm, problem.num_rows, self.network.num_proposals + 1
         q, logits = np.empty((count, num, arm.num_joints)), np.empty((count, num))
-        aim = problem.aim()
+        aim = problem.aim
         for first in range(0, count, CHUNK):
             rows = slice(first, first + CHUNK)
             discs = problem.obstacles
@@ -141,31 +139,11 @@ class Proposer:
             directions = answered.directions.cpu().numpy()
             q[rows] = joint_angles_from_directions(directions, frame.bearing, arm, problem.q[rows])
             logits[rows] = answered.logits.cpu().numpy()
-        return measure(problem, q, logits, tolerance)
-
-
-def measure(problem: Problem, q: FloatArray, logits: FloatArray, tolerance: float) -> Offer:
-    """Errors, clearances and the order of proposals; see :class:`Offer`.
-
-    Args:
-        problem: N targets.
-        q: ``(N, K, n)`` [rad].
-        logits: ``(N, K)``.
-        tolerance: Distance to the target that counts as met [m].
-    """
-    arm, (count, num) = problem.arm, logits.shape
-    discs, m = problem.obstacles, problem.obstacles.num_obstacles
-    mask = True if discs.mask is None else discs.mask
-    error, clearance, travel = np.empty((count, num)), np.empty((count, num)), np.empty((count, num))
-    order = np.empty((count, num), dtype=np.int64)
-    launch(
-        weigh_proposals, count, q, np.array(problem.q), logits, np.array(problem.target_position),
-        *writable(arm.link_lengths, arm.base), arm.link_radius,
-        np.array(np.broadcast_to(discs.positions(), (count, m, 2))), np.array(np.broadcast_to(discs.radii, (count, m))),
-        np.array(np.broadcast_to(mask, (count, m))), problem.safety_margin, tolerance, error, clearance, travel, order,
-        grain=64,
-    )  # fmt: skip
-    return Offer(q, logits, error, clearance, travel, order)
+        measured = problem.measure(q)
+        held = (measured.error <= tolerance) & (measured.clearance >= problem.safety_margin)
+        # No joint travels 1e9 rad: those that hold come first.
+        rank = np.where(held, measured.travel - 1e9, -logits)
+        return Offer(q, logits, *measured, np.argsort(rank, axis=-1, kind="stable"))
 
 
 class ProposerSet:
@@ -181,6 +159,7 @@ class ProposerSet:
         self.policy, self.device = policy, device
         find_device(device)
         self._loaded: dict[str, Proposer] = {}
+        self._found: tuple[PlanarArm, Proposer] | None = None
         self._named = None if weights is None else Proposer.from_pretrained(weights, policy=policy, device=device)
 
     def bundled(self) -> list[str]:
@@ -208,10 +187,12 @@ class ProposerSet:
         Raises:
             InvalidInputError: There is none.
         """
-        found = self.find(arm)
-        if isinstance(found, str):
-            raise InvalidInputError(f"{self.policy}: {found}")
-        return found
+        if self._found is None or self._found[0] is not arm:
+            found = self.find(arm)
+            if isinstance(found, str):
+                raise InvalidInputError(f"{self.policy}: {found}")
+            self._found = (arm, found)
+        return self._found[1]
 
     def only(self) -> Proposer:
         """The one network there is, for saving.
