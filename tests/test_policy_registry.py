@@ -30,7 +30,9 @@ BUNDLED = [
     "hold",
     "jacobian-transpose",
     "projected-dls",
+    "projected-mlp",
     "pseudo-inverse",
+    "torch-mlp",
 ]
 
 

@@ -82,6 +82,8 @@ class ProposalNetwork(nn.Module):
         InvalidInputError: A number is out of range.
     """
 
+    lengths: torch.Tensor
+
     def __init__(
         self,
         link_lengths: Any,

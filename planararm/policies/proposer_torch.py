@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arm import FloatArray, PlanarArm
-from ..errors import InvalidInputError, MissingExtraError, UnknownNameError
+from ..errors import InvalidInputError, MissingExtraError, UnknownNameError, WeightsError
 from .canonical import canonical_batch, joint_angles_from_directions
-from .pretrained import WeightsError, check_tensors, list_pretrained, load_pretrained, read_config, save_pretrained
+from .pretrained import check_tensors, list_pretrained, load_pretrained, read_config, save_pretrained
 from .problem import Problem
 from .proposal_torch import ProposalNetwork, turns_fully
 
