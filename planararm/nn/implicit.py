@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidInputError
-from ..validate import broadcast_batch, finite_array, real_number, whole_number
+from ..validate import broadcast_batch, exact_array, finite_array, real_number, whole_number
 from .layers import Layer
 
 FloatArray = npt.NDArray[np.float64]
@@ -174,7 +174,6 @@ class Equilibrium(Layer):
         self.gradients = {"weight": np.zeros((n, n))}
         self.num_iterations = 0
         """Steps of the last forward pass."""
-        self._z = np.zeros((0, n))
 
     def forward(self, x: FloatArray) -> FloatArray:
         """The fixed point of every row.
@@ -193,7 +192,7 @@ class Equilibrium(Layer):
             change = float(np.abs(following - z).max(initial=0.0))
             z = following
             if change <= self._tolerance:
-                self._z, self.num_iterations = z, count
+                self._remembered, self.num_iterations = z, count
                 return z
         raise InvalidInputError(
             f"z = tanh(W z + x) has not come to rest in {self._max_iterations} steps (the last changed z by "
@@ -201,12 +200,13 @@ class Equilibrium(Layer):
         )
 
     def backward(self, grad_y: FloatArray) -> FloatArray:
-        """Derivative of the loss with respect to x; sets that with respect to W.
+        """``dL/dx`` from ``dL/dz`` of the last forward pass; sets ``dL/dW``.
 
-        Args:
-            grad_y: ``(batch, num_features)`` derivative of the loss with respect to the fixed points.
+        Raises:
+            InvalidInputError: There was no forward pass, or ``grad_y`` has another shape than its output.
         """
-        weight, z = self.parameters["weight"], self._z
+        weight, z = self.parameters["weight"], self._recall()
+        grad_y = exact_array("grad_y", grad_y, z.shape)
         slope = 1 - z**2
         # f = z - tanh(W z + x), so f_z = I - D W and f_x = -D.
         f_z = np.eye(z.shape[-1]) - slope[..., None] * weight
