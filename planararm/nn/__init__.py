@@ -15,6 +15,7 @@ from .layers import Sigmoid as Sigmoid
 from .layers import SiLU as SiLU
 from .layers import Tanh as Tanh
 from .layers import sigmoid as sigmoid
+from .levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from .levenberg_marquardt import LMResult as LMResult
 from .levenberg_marquardt import levenberg_marquardt as levenberg_marquardt
 from .levenberg_marquardt import normal_equations as normal_equations

@@ -62,21 +62,8 @@ def normal_equations(jacobian_blocks: Any, num_parameters: int) -> tuple[float, 
     return square, gradient, matrix
 
 
-def levenberg_marquardt(
-    equations: NormalEquations,
-    square: Callable[[FloatArray], float],
-    theta: Any,
-    *,
-    mu: float = 1e-3,
-    mu_decrease: float = 0.1,
-    mu_increase: float = 10.0,
-    max_iterations: int = 1000,
-    validation: Callable[[FloatArray], float] | None = None,
-    patience: int = 6,
-    gradient_tolerance: float = 1e-7,
-    progress: Progress | None = None,
-) -> LMResult:
-    """Minimise the sum of squares of residuals r(theta).
+class LevenbergMarquardt:
+    """Minimises the sum of squares of residuals r(theta), one :meth:`step` at a time.
 
     Each step solves ``(J^T J + mu I) D = J^T r`` and goes to ``theta - D``: like Gauss-Newton where mu is small, a
     short step downhill where it is large. A step that lowers the sum of squares is taken and mu decreased; otherwise mu
@@ -89,56 +76,108 @@ def levenberg_marquardt(
         mu: First damping.
         mu_decrease: Factor after a step taken, < 1.
         mu_increase: Factor after a step refused, > 1.
-        max_iterations: Steps taken at most.
         validation: ``theta -> error`` on other data; after ``patience`` steps in a row without a new lowest one it
             stops.
         patience: See there.
         gradient_tolerance: Largest entry of ``J^T r`` at which it stops, relative to the first.
-        progress: Called after every step with its number and the result so far.
+
+    Attributes:
+        result: Where it stands.
+        theta: ``(P,)`` the parameters now.
 
     Raises:
         InvalidInputError: Numbers out of range, or residuals that are not finite at the start.
     """
-    theta = finite_array("theta", theta).copy()
-    mu = real_number("mu", mu, 0.0, MOST_MU)
-    mu_decrease = real_number("mu_decrease", mu_decrease, 0.0, 1.0)
-    mu_increase = real_number("mu_increase", mu_increase, 1.0, 1e6)
-    max_iterations = whole_number("max_iterations", max_iterations, 0, MOST)
-    patience = whole_number("patience", patience, 1, MOST)
-    value, gradient, matrix = equations(theta)
-    if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(matrix).all()):
-        raise InvalidInputError("The residuals or their derivatives are not finite at the start.")
-    result = LMResult(theta.copy(), [value], [], [mu])
-    steepest = max(float(np.abs(gradient).max()), np.finfo(float).tiny)
-    lowest = np.inf
-    if validation is not None:
-        lowest = validation(theta)
-        result.validation_error.append(lowest)
-    for iteration in range(1, max_iterations + 1):
-        if np.abs(gradient).max() <= gradient_tolerance * steepest:
-            result.reason = "gradient"
-            break
-        moved = _downhill(square, theta, value, gradient, matrix, mu, mu_increase)
+
+    def __init__(
+        self,
+        equations: NormalEquations,
+        square: Callable[[FloatArray], float],
+        theta: Any,
+        *,
+        mu: float = 1e-3,
+        mu_decrease: float = 0.1,
+        mu_increase: float = 10.0,
+        validation: Callable[[FloatArray], float] | None = None,
+        patience: int = 6,
+        gradient_tolerance: float = 1e-7,
+    ) -> None:
+        self.equations, self.square, self.validation = equations, square, validation
+        self.theta = finite_array("theta", theta).copy()
+        self.mu = real_number("mu", mu, 0.0, MOST_MU)
+        self.mu_decrease = real_number("mu_decrease", mu_decrease, 0.0, 1.0)
+        self.mu_increase = real_number("mu_increase", mu_increase, 1.0, 1e6)
+        self.patience = whole_number("patience", patience, 1, MOST)
+        self.num_steps, self._linear = 0, equations(self.theta)
+        value, gradient, matrix = self._linear
+        if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(matrix).all()):
+            raise InvalidInputError("The residuals or their derivatives are not finite at the start.")
+        self._flat = gradient_tolerance * max(float(np.abs(gradient).max()), np.finfo(float).tiny)
+        self.result = LMResult(self.theta.copy(), [value], [], [self.mu])
+        if validation is not None:
+            self.result.validation_error.append(validation(self.theta))
+
+    def step(self) -> bool:
+        """One step; False if there is none to take any more (``result.reason`` says why)."""
+        value, gradient, matrix = self._linear
+        if self.result.reason in ("gradient", "damping", "patience"):
+            return False
+        if np.abs(gradient).max() <= self._flat:
+            self.result.reason = "gradient"
+            return False
+        moved = _downhill(self.square, self.theta, value, gradient, matrix, self.mu, self.mu_increase)
         if moved is None:
-            result.reason = "damping"
-            break
-        theta, mu = moved
-        mu = max(mu * mu_decrease, LEAST_MU)
-        value, gradient, matrix = equations(theta)
-        result.train_error.append(value)
-        result.mu.append(mu)
-        if validation is None:
-            result.theta, result.best_iteration = theta.copy(), iteration
-        else:
-            result.validation_error.append(validation(theta))
-            if result.validation_error[-1] < lowest:
-                lowest, result.theta, result.best_iteration = result.validation_error[-1], theta.copy(), iteration
+            self.result.reason = "damping"
+            return False
+        self.theta, self.mu = moved[0], max(moved[1] * self.mu_decrease, LEAST_MU)
+        self._linear = self.equations(self.theta)
+        self.num_steps += 1
+        self._record()
+        if self.num_steps - self.result.best_iteration >= self.patience:
+            self.result.reason = "patience"
+        return True
+
+    def _record(self) -> None:
+        result = self.result
+        result.train_error.append(self._linear[0])
+        result.mu.append(self.mu)
+        better = True
+        if self.validation is not None:
+            error = self.validation(self.theta)
+            better = error < min(result.validation_error)
+            result.validation_error.append(error)
+        if better:
+            result.theta, result.best_iteration = self.theta.copy(), self.num_steps
+
+
+def levenberg_marquardt(
+    equations: NormalEquations,
+    square: Callable[[FloatArray], float],
+    theta: Any,
+    *,
+    max_iterations: int = 1000,
+    progress: Progress | None = None,
+    **options: Any,
+) -> LMResult:
+    """Minimise the sum of squares of residuals; :class:`LevenbergMarquardt`, run to its end.
+
+    Args:
+        equations: ``theta -> (r^T r, J^T r, J^T J)``.
+        square: ``theta -> r^T r``.
+        theta: ``(P,)`` where to begin.
+        max_iterations: Steps at most.
+        progress: Called after every step with its number and the result so far.
+        **options: Of :class:`LevenbergMarquardt`.
+
+    Raises:
+        InvalidInputError: Numbers out of range, or residuals that are not finite at the start.
+    """
+    max_iterations = whole_number("max_iterations", max_iterations, 0, MOST)
+    search = LevenbergMarquardt(equations, square, theta, **options)
+    while search.num_steps < max_iterations and search.step():
         if progress is not None:
-            progress(iteration, result)
-        if iteration - result.best_iteration >= patience:
-            result.reason = "patience"
-            break
-    return result
+            progress(search.num_steps, search.result)
+    return search.result
 
 
 def _downhill(
