@@ -130,7 +130,7 @@ class ProposalTrainee:
         loss, answered = self.loss_of(seen, present)
         for optimiser in self.optimisers:
             optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         for optimiser in self.optimisers:
             optimiser.step()

@@ -114,4 +114,5 @@ def _covered(target: FloatArray, scene: Scene) -> np.ndarray:
     """Whether the tip of the arm touches a disc there: ``(N,)`` bool."""
     discs = scene.obstacles
     room = np.linalg.norm(target[:, None] - discs.centers, axis=-1) - discs.radii - scene.arm.link_radius
-    return np.asarray((np.where(discs.mask, room, np.inf) < scene.safety_margin).any(axis=-1))
+    there = True if discs.mask is None else discs.mask
+    return np.asarray(((room < scene.safety_margin) & there).any(axis=-1))

@@ -202,7 +202,8 @@ def networks_from(
         hidden = whole_number("num_hidden", config["num_hidden"], 1, 10_000)
     except (KeyError, TypeError, ValueError) as cause:
         raise WeightsError(f"config.json describes no numpy-mlp: {cause}") from cause
-    networks, shapes = {}, {}
+    networks: dict[str, PoseNetwork] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for kind in KINDS:
         net = new_pose_network(np.random.default_rng(0), np.array([[-1.0] * 3, [1.0] * 3]), hidden)
         net.joint_limits = np.array(arm.joint_limits)
