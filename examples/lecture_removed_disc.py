@@ -277,7 +277,9 @@ def _bars(axes: Any, answers: dict[tuple[str, str], Answers]) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(fontsize=8, frameon=False, title="learns by", title_fontsize=8, loc="upper right")
     axes.set_xlim(-0.5, len(CUTS) + 0.5)
-    axes.set_ylim(0, 1.35 * max(found.touches.mean(axis=-1).max() for found in answers.values()))
+    highest = max(found.touches.mean(axis=-1).max() for found in answers.values())
+    axes.set_ylim(0, 1.35 * highest + 0.01)
+    axes.set_yticks(np.arange(0, 1.35 * highest + 0.01, 0.05))
     label(axes, "Answers that touch, targets outside", "removed from the training data", "share of answers")
 
 

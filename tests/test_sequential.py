@@ -256,3 +256,12 @@ def test_bad_input(change: dict[str, Any], message: str) -> None:
     scene = Scene(make_arm("unit3"), Obstacles([[1.0, 1.0]], [0.2]))
     with pytest.raises(InvalidInputError, match=message):
         project(**({"q_ref": np.zeros(3), "scene": scene} | change))
+
+
+def test_restarts_begin_at_the_halton_sequence():
+    from scipy.stats import qmc
+
+    from planararm.projection.sequential import _offsets
+
+    reference = qmc.Halton(64, scramble=False).random(41)[1:]
+    np.testing.assert_allclose(_offsets(64, 40), reference, atol=1e-15)

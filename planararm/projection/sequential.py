@@ -190,10 +190,27 @@ def mirror_branch(q: FloatArray, scene: Scene) -> FloatArray:
 
 @functools.cache
 def _offsets(num_joints: int, count: int) -> FloatArray:
-    """Where restarts begin, as shares of the joint ranges: a fixed low-discrepancy sequence."""
-    from scipy.stats import qmc
+    """Where restarts begin, as shares of the joint ranges: the Halton sequence, from its second point on.
 
-    return np.asarray(qmc.Halton(num_joints, scramble=False).random(count + 1)[1:])
+    (As :class:`scipy.stats.qmc.Halton`, importing which takes longer than a thousand projections.)
+    """
+    points = np.zeros((count, num_joints))
+    for joint, base in enumerate(_primes(num_joints)):
+        digits, place = np.arange(1, count + 1), 1.0 / base
+        while digits.any():
+            points[:, joint] += digits % base * place
+            digits, place = digits // base, place / base
+    return points
+
+
+def _primes(count: int) -> list[int]:
+    found: list[int] = []
+    number = 2
+    while len(found) < count:
+        if all(number % prime for prime in found):
+            found.append(number)
+        number += 1
+    return found
 
 
 def project(
