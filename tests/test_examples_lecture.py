@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -283,3 +284,17 @@ def test_a_program_runs_from_anywhere(tmp_path: Path) -> None:
     command: list[Any] = [sys.executable, EXAMPLES / "lecture_units.py", "--step", "0.5"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "runs" / "lecture" / "lecture-units.png").exists()
+
+
+def test_the_page_shows_every_picture() -> None:
+    root = EXAMPLES.parent
+    page = (root / "docs" / "lecture.md").read_text(encoding="utf-8")
+    saved = set()
+    for path in EXAMPLES.glob("lecture_*.py"):
+        saved |= set(re.findall(r'save\(\w+, [\w.]+, "([\w-]+)"\)', path.read_text(encoding="utf-8")))
+    assert len(saved) == 8
+    assert {path.stem for path in (root / "docs" / "images").glob("lecture-*.png")} == saved
+    for name in saved:
+        assert f"(images/{name}.png)" in page
+        assert (root / "docs" / "images" / f"{name}.png").stat().st_size <= 60_000
+    assert all(f"`examples/{name}.py`" in page for name in NAMES)
