@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInputError
-from .layers import FloatArray, Layer, Linear
+from .layers import FloatArray, Linear
 from .losses import Loss
-from .network import Network
+from .network import Network, leaf_layers
 
 STEP = 1e-5
 
@@ -30,22 +30,30 @@ def check_gradients(
     Returns:
         The largest difference, relative to the largest gradient: about 1e-9 for a right gradient, 1e-2 or more for a
         wrong one. A kink (ReLU at exactly zero) shows as well.
+
+    Raises:
+        InvalidInputError: What the network or the loss refuses, or a network without parameters.
     """
+    if not network.num_parameters:
+        raise InvalidInputError("check_gradients needs a network with parameters.")
     _, grad = loss(network.forward(x), target)
     network.backward(grad)
     computed, start = network.gradient_vector(), network.get_vector()
     rng = np.random.default_rng(seed)
     chosen = rng.choice(start.size, size=min(max_parameters, start.size), replace=False)
     measured = np.empty(chosen.size)
-    for k, i in enumerate(chosen):
-        either = []
-        for h in (STEP, -STEP):
-            moved = start.copy()
-            moved[i] += h
-            network.set_vector(moved)
-            either.append(loss(network.forward(x), target)[0])
-        measured[k] = (either[0] - either[1]) / (2 * STEP)
-    network.set_vector(start)
+
+    def loss_at(i: int, h: float) -> float:
+        moved = start.copy()
+        moved[i] += h
+        network.set_vector(moved)
+        return loss(network.forward(x), target)[0]
+
+    try:
+        for k, i in enumerate(chosen):
+            measured[k] = (loss_at(i, STEP) - loss_at(i, -STEP)) / (2 * STEP)
+    finally:
+        network.set_vector(start)
     scale = max(float(np.abs(computed[chosen]).max()), float(np.abs(measured).max()), 1e-12)
     return float(np.abs(computed[chosen] - measured).max() / scale)
 
@@ -63,14 +71,10 @@ def layer_gradient_norms(network: Network) -> FloatArray:
         InvalidInputError: There was none.
     """
     norms = []
-    for layer in _linear_layers(network):
+    for layer in leaf_layers(network):
+        if not isinstance(layer, Linear):
+            continue
         if "weight" not in layer.gradients:
             raise InvalidInputError("layer_gradient_norms needs a forward and a backward pass first.")
         norms.append(float(np.sqrt(np.mean(layer.gradients["weight"] ** 2))))
     return np.array(norms)
-
-
-def _linear_layers(layer: Layer) -> list[Linear]:
-    if isinstance(layer, Linear):
-        return [layer]
-    return [found for inner in getattr(layer, "layers", ()) for found in _linear_layers(inner)]

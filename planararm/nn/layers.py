@@ -4,7 +4,15 @@ A network is a composition of functions, ``y = f_L(... f_2(f_1(x)))``, and back-
 outside in: a layer is handed ``dL/dy``, keeps ``dL/d(its parameters)`` and hands ``dL/dx`` to the layer before it.
 Rows are samples: x has shape (batch, features).
 
-The layers follow those of the lecture, which took them from *NothingButNumPy* (R. A. Khan, MIT licence), transposed.
+Why ``dL/dx`` and ``dL/dparameter`` only: by the chain rule, a change of x changes y, and y changes L,
+
+    dL/dx_j = sum_i dL/dy_i dy_i/dx_j,
+
+so what a layer must know of everything behind it is the vector ``dL/dy``, and of itself the derivative ``dy/dx``.
+The matrix ``dy/dx`` is never formed: each layer knows how to multiply by its transpose.
+
+The layers follow those of the lecture, which took them from *NothingButNumPy* (github.com/RafayAK/NothingButNumPy,
+R. A. Khan, MIT licence); they are written anew and transposed.
 """
 
 from __future__ import annotations
@@ -17,7 +25,7 @@ import numpy.typing as npt
 
 from ..errors import InvalidInputError
 from ..validate import whole_number
-from .initialisers import find_initialiser
+from .initialisers import find_initialiser, generator
 
 FloatArray = npt.NDArray[np.float64]
 Parameters = dict[str, FloatArray]
@@ -68,8 +76,11 @@ def _same_shape(layer: Layer, grad_y: FloatArray, shape: tuple[int, ...]) -> Flo
 class Linear(Layer):
     """``y = x W^T + b``.
 
-    Backward: every ``y_ki = sum_j W_ij x_kj + b_i``, hence ``dL/dW = grad_y^T x``, ``dL/db = sum over the batch of
-    grad_y`` and ``dL/dx = grad_y W``.
+    Backward: of row k, output i is ``y_ki = sum_j W_ij x_kj + b_i``. With ``g_ki = dL/dy_ki``, the chain rule gives
+
+    * ``dL/dW_ij = sum_k g_ki dy_ki/dW_ij = sum_k g_ki x_kj``, in one product ``g^T x``;
+    * ``dL/db_i = sum_k g_ki``, a sum over the batch;
+    * ``dL/dx_kj = sum_i g_ki dy_ki/dx_kj = sum_i g_ki W_ij``, in one product ``g W``.
 
     Args:
         num_inputs: Features in.
@@ -88,7 +99,7 @@ class Linear(Layer):
         super().__init__()
         self.num_inputs = whole_number("num_inputs", num_inputs, 1, MAX_UNITS)
         self.num_outputs = whole_number("num_outputs", num_outputs, 1, MAX_UNITS)
-        weight = find_initialiser(initialisation)(rng, self.num_outputs, self.num_inputs)
+        weight = find_initialiser(initialisation)(generator(rng), self.num_outputs, self.num_inputs)
         self.parameters = {"weight": weight, "bias": np.zeros(self.num_outputs)}
 
     def forward(self, x: FloatArray) -> FloatArray:
@@ -112,7 +123,10 @@ class Linear(Layer):
 
 
 class Activation(Layer):
-    """A function of each number alone: ``y = g(x)``, ``dL/dx = g'(x) dL/dy``."""
+    """A function of each number alone: ``y_i = g(x_i)``.
+
+    Backward: ``dy_i/dx_j`` is zero unless i = j, so ``dL/dx_i = g'(x_i) dL/dy_i``.
+    """
 
     def forward(self, x: FloatArray) -> FloatArray:
         """``g(x)``, of the same shape."""
@@ -132,13 +146,20 @@ class Activation(Layer):
 
 
 def sigmoid(x: FloatArray) -> FloatArray:
-    """``1 / (1 + exp(-x))`` without overflow: the exponent is never positive."""
+    """``1 / (1 + e^-x)``, which equals ``e^x / (1 + e^x)``: whichever of the two has no exponent above zero.
+
+    ``e^-x`` alone overflows for x below -710.
+    """
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1.0, small) / (1.0 + small)
 
 
 class Sigmoid(Activation):
-    """``g = 1 / (1 + e^-x)``, ``g' = g (1 - g)``, which is 1/4 at most: a stack of them lets gradients vanish."""
+    """``g = 1 / (1 + e^-x)``.
+
+    ``g' = e^-x / (1 + e^-x)^2 = g (1 - g)``, since ``1 - g = e^-x / (1 + e^-x)``. It is 1/4 at most, and each layer
+    of a stack multiplies by it: gradients vanish.
+    """
 
     def value_and_slope(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See :meth:`Activation.value_and_slope`."""
@@ -147,7 +168,7 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """``g = tanh x``, ``g' = 1 - g^2``."""
+    """``g = tanh x = sinh x / cosh x``; ``g' = (cosh^2 x - sinh^2 x) / cosh^2 x = 1 - g^2``, which is 1 at zero."""
 
     def value_and_slope(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See :meth:`Activation.value_and_slope`."""
@@ -156,7 +177,7 @@ class Tanh(Activation):
 
 
 class ReLU(Activation):
-    """``g = max(0, x)``; the slope is 0 or 1 (0 at the kink)."""
+    """``g = max(0, x)``; ``g'`` is 1 above zero and 0 below (and, by convention, at zero, where there is none)."""
 
     def value_and_slope(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See :meth:`Activation.value_and_slope`."""
@@ -164,7 +185,9 @@ class ReLU(Activation):
 
 
 class SiLU(Activation):
-    """``g = x s(x)`` with the sigmoid s, ``g' = s (1 + x (1 - s))``.
+    """``g = x s(x)`` with the sigmoid s: a ReLU without the kink.
+
+    By the product rule ``g' = s + x s'``, with ``s' = s (1 - s)``: ``g' = s (1 + x (1 - s))``.
 
     S. Elfwing et al., *Sigmoid-weighted linear units*, Neural Networks 107 (2018), doi:10.1016/j.neunet.2017.12.012.
     """

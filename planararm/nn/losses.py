@@ -27,7 +27,11 @@ def _pair(prediction: Any, target: Any) -> tuple[FloatArray, FloatArray]:
 
 
 def mean_squared_error(prediction: Any, target: Any) -> tuple[float, FloatArray]:
-    """``L = mean (p - t)^2`` over all numbers; ``dL/dp = 2 (p - t) / N``.
+    """``L = mean (p - t)^2`` over all N numbers; ``dL/dp = 2 (p - t) / N``.
+
+    Args:
+        prediction: Any shape.
+        target: The same shape.
 
     Raises:
         InvalidInputError: Different shapes, empty, or NaN.
@@ -40,8 +44,12 @@ def mean_squared_error(prediction: Any, target: Any) -> tuple[float, FloatArray]
 def binary_cross_entropy_with_logits(logits: Any, labels: Any) -> tuple[float, FloatArray]:
     """``L = -mean [y log s(z) + (1 - y) log (1 - s(z))]`` with the sigmoid s, from the logit z, without overflow.
 
-    ``L = mean [max(z, 0) - z y + log(1 + e^-|z|)]``: the same, with no logarithm of a number that has rounded to zero.
-    Sigmoid and logarithm together leave a plain gradient: ``dL/dz = (s(z) - y) / N``.
+    ``-log s(z) = log(1 + e^-z)`` and ``-log (1 - s(z)) = log(1 + e^z) = z + log(1 + e^-z)``, so each term is
+    ``(1 - y) z + log(1 + e^-z)``. For z < 0, ``log(1 + e^-z) = -z + log(1 + e^z)`` keeps the exponent below zero; both
+    cases in one are ``max(z, 0) - z y + log(1 + e^-|z|)``.
+
+    Backward: the derivative of ``log(1 + e^-z)`` is ``s(z) - 1``, so ``dL/dz = (s(z) - y) / N``: probability minus
+    label.
 
     Args:
         logits: Any shape.
@@ -58,13 +66,19 @@ def binary_cross_entropy_with_logits(logits: Any, labels: Any) -> tuple[float, F
 
 
 def softmax(logits: FloatArray) -> FloatArray:
-    """``e^z_i / sum_j e^z_j`` along the last axis; the largest logit is subtracted first, which changes nothing."""
+    """``e^z_i / sum_j e^z_j`` along the last axis.
+
+    The largest logit is subtracted first: it cancels, and no exponent is above zero.
+    """
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> tuple[float, FloatArray]:
-    """``L = -mean log softmax(z)_label``; ``dL/dz = (softmax(z) - one_hot(label)) / batch``.
+    """``L = -mean log softmax(z)_label``.
+
+    Per row, ``L = log(sum_j e^z_j) - z_label``, and the derivative of the first term is ``e^z_i / sum_j e^z_j``:
+    ``dL/dz = (softmax(z) - one_hot(label)) / batch``, again probability minus label.
 
     Args:
         logits: ``(batch, classes)``.
@@ -76,8 +90,11 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> tuple[float, FloatArray]:
     z, y = finite_array("logits", logits), np.asarray(labels)
     if z.ndim != 2 or z.size == 0 or y.shape != z.shape[:1]:
         raise InvalidInputError(f"logits must be (batch, classes) and labels (batch,), got {z.shape} and {y.shape}.")
-    if not np.issubdtype(y.dtype, np.integer) or (y < 0).any() or (y >= z.shape[1]).any():
-        raise InvalidInputError(f"labels must be whole numbers in [0, {z.shape[1]}), got {y.tolist()[:10]}.")
+    if not np.issubdtype(y.dtype, np.integer):
+        raise InvalidInputError(f"labels must be whole numbers, got an array of {y.dtype}.")
+    if (y < 0).any() or (y >= z.shape[1]).any():
+        wrong = y[(y < 0) | (y >= z.shape[1])][0]
+        raise InvalidInputError(f"labels must be whole numbers in [0, {z.shape[1]}), got {wrong}.")
     rows = np.arange(len(z))
     shifted = z - z.max(axis=1, keepdims=True)
     loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, y]

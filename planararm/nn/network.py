@@ -9,20 +9,26 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInputError, UnknownNameError
-from ..validate import exact_array
+from ..validate import exact_array, finite_array
 from .layers import ACTIVATIONS, FloatArray, Layer, Linear, Parameters
 
 
 class Network(Layer):
     """Layers one after the other: ``y = f_L(... f_1(x))``; backward, the same in reverse.
 
-    Parameters are named by place and name: ``"0.weight"`` is the weight of the first layer.
+    Backward is the chain rule read from the outside in: with ``x_1 = f_1(x)``, ``x_2 = f_2(x_1)`` and so on, each
+    layer turns ``dL/dx_l`` into ``dL/dx_(l-1)``. One pass forward and one back cost about three times the forward pass
+    alone, however many parameters there are.
+
+    Parameters are named by place and name: ``"0.weight"`` is the weight of the first layer, ``"3.0.weight"`` that of
+    the first layer of the block (:class:`Residual`) at place 3.
 
     Args:
         *layers: The layers, the first one first.
 
     Raises:
-        InvalidInputError: No layers, or something else among them.
+        InvalidInputError: No layers, something else among them, or one layer twice: it could not remember both its
+            forward passes.
     """
 
     def __init__(self, *layers: Layer) -> None:
@@ -30,12 +36,22 @@ class Network(Layer):
         if not layers or not all(isinstance(layer, Layer) for layer in layers):
             raise InvalidInputError(f"A network needs layers, got {[type(layer).__name__ for layer in layers]}.")
         self.layers = list(layers)
+        leaves = leaf_layers(self)
+        if len({id(leaf) for leaf in leaves}) < len(leaves):
+            raise InvalidInputError("A layer may be in a network once only, also one without parameters: make two.")
         self.parameters = {
             f"{place}.{name}": value for place, layer in enumerate(layers) for name, value in layer.parameters.items()
         }
 
     def forward(self, x: FloatArray) -> FloatArray:
-        """``(batch, inputs) -> (batch, outputs)``."""
+        """``(batch, inputs) -> (batch, outputs)``.
+
+        Raises:
+            InvalidInputError: Another shape, NaN or infinity.
+        """
+        return self._compose(finite_array("x", x))
+
+    def _compose(self, x: FloatArray) -> FloatArray:
         for layer in self.layers:
             x = layer.forward(x)
         return x
@@ -58,7 +74,7 @@ class Network(Layer):
 
     def get_vector(self) -> FloatArray:
         """All parameters as one vector ``(P,)``, in the order of :attr:`parameters`."""
-        return np.concatenate([value.ravel() for value in self.parameters.values()])
+        return np.concatenate([np.zeros(0), *(value.ravel() for value in self.parameters.values())])
 
     def set_vector(self, vector: Any) -> None:
         """Set all parameters from one vector ``(P,)``.
@@ -80,7 +96,7 @@ class Network(Layer):
         """
         if self.gradients.keys() != self.parameters.keys():
             raise InvalidInputError("gradient_vector needs a forward and a backward pass first.")
-        return np.concatenate([self.gradients[name].ravel() for name in self.parameters])
+        return np.concatenate([np.zeros(0), *(self.gradients[name].ravel() for name in self.parameters)])
 
     def output_jacobian(self, x: FloatArray) -> FloatArray:
         """Derivatives of every output of every row with respect to all parameters: ``(batch, outputs, P)``.
@@ -92,7 +108,7 @@ class Network(Layer):
             x: ``(batch, inputs)``.
 
         Raises:
-            InvalidInputError: A layer has parameters and is not linear.
+            InvalidInputError: Another shape, NaN, or a layer has parameters and is not linear.
         """
         y = self.forward(x)
         jacobian = np.empty((*y.shape, self.num_parameters))
@@ -112,12 +128,21 @@ class Network(Layer):
         Raises:
             InvalidInputError: A name is missing or unknown, or a shape is wrong, or NaN.
         """
+        if not isinstance(state, Mapping):
+            raise InvalidInputError(f"state must map names to arrays, got {type(state).__name__}.")
         missing, unknown = sorted(set(self.parameters) - set(state)), sorted(set(state) - set(self.parameters))
         if missing or unknown:
             raise InvalidInputError(f"The state does not fit this network: missing {missing}, unknown {unknown}.")
         checked = {name: exact_array(name, state[name], value.shape) for name, value in self.parameters.items()}
         for name, value in checked.items():
             self.parameters[name][...] = value
+
+
+def leaf_layers(layer: Layer) -> list[Layer]:
+    """The layers that are not networks themselves, from the first to the last."""
+    if isinstance(layer, Network):
+        return [leaf for inner in layer.layers for leaf in leaf_layers(inner)]
+    return [layer]
 
 
 def _per_row(layer: Layer, grad_y: FloatArray, rows: FloatArray, start: int, stop: int) -> FloatArray:
@@ -144,7 +169,10 @@ def _per_row(layer: Layer, grad_y: FloatArray, rows: FloatArray, start: int, sto
 
 
 class Residual(Network):
-    """A skip connection, ``y = x + F(x)``: ``dL/dx = dL/dy + F'^T dL/dy``, so that the gradient has a way around F.
+    """A skip connection, ``y = x + F(x)``.
+
+    Backward: ``dy/dx = I + F'``, so ``dL/dx = dL/dy + F'^T dL/dy``. The first term is a way around F: it arrives in
+    full even where ``F'`` is close to zero.
 
     K. He et al., *Deep residual learning for image recognition*, CVPR 2016, doi:10.1109/CVPR.2016.90.
 
@@ -159,7 +187,7 @@ class Residual(Network):
             InvalidInputError: F changes the number of features.
         """
         x = np.asarray(x, dtype=np.float64)
-        change = super().forward(x)
+        change = self._compose(x)
         if change.shape != x.shape:
             raise InvalidInputError(f"A residual block must keep the shape, {x.shape} became {change.shape}.")
         return x + change

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidInputError
-from ..validate import whole_number
+from ..validate import finite_array, whole_number
+from .initialisers import generator
 from .layers import FloatArray
 
 Rows = npt.NDArray[np.int64]
@@ -31,12 +32,13 @@ def split(count: int, shares: Sequence[float] = (0.7, 0.15, 0.15), *, rng: np.ra
         InvalidInputError: Shares that do not sum to one, or a part without a row.
     """
     count = whole_number("count", count, 1, MOST)
-    if abs(sum(shares) - 1) > 1e-9 or min(shares) < 0:
-        raise InvalidInputError(f"shares must be >= 0 and sum to one, got {list(shares)}.")
-    edges = np.round(np.cumsum(shares) * count).astype(int)
-    parts = np.split(rng.permutation(count), edges[:-1])
+    wanted = finite_array("shares", shares)
+    if wanted.ndim != 1 or abs(wanted.sum() - 1) > 1e-9 or (wanted < 0).any():
+        raise InvalidInputError(f"shares must be >= 0 and sum to one, got {shares!r}.")
+    edges = np.round(np.cumsum(wanted) * count).astype(int)
+    parts = np.split(generator(rng).permutation(count), edges[:-1])
     if any(part.size == 0 for part in parts):
-        raise InvalidInputError(f"{count} rows are too few for the shares {list(shares)}: a part would be empty.")
+        raise InvalidInputError(f"{count} rows are too few for the shares {wanted.tolist()}: a part would be empty.")
     return parts
 
 
@@ -53,7 +55,7 @@ def k_fold_indices(count: int, k: int, *, rng: np.random.Generator) -> list[tupl
     """
     count = whole_number("count", count, 2, MOST)
     k = whole_number("k", k, 2, count)
-    parts = np.array_split(rng.permutation(count), k)
+    parts = np.array_split(generator(rng).permutation(count), k)
     return [(np.concatenate([*parts[:i], *parts[i + 1 :]]), parts[i]) for i in range(k)]
 
 
@@ -80,11 +82,11 @@ def cross_validate(score: Score, x: Any, y: Any, *, k: int = 5, rng: np.random.G
         rng: Shuffles.
 
     Raises:
-        InvalidInputError: x and y of different lengths, or k out of range.
+        InvalidInputError: x and y of different lengths, k out of range, or a score that is not two numbers.
     """
     x, y = _rows(x, y)
     pairs = [score(x[train], y[train], x[test], y[test]) for train, test in k_fold_indices(len(x), k, rng=rng)]
-    return Errors(*np.array(pairs, dtype=np.float64).T)
+    return _errors(pairs)
 
 
 def learning_curve(
@@ -104,13 +106,23 @@ def learning_curve(
         rng: Shuffles.
 
     Raises:
-        InvalidInputError: x and y of different lengths, or a size out of range.
+        InvalidInputError: x and y of different lengths, a size out of range, or a score that is not two numbers.
     """
     x, y = _rows(x, y)
-    order = rng.permutation(len(x))
+    order = generator(rng).permutation(len(x))
     checked = [whole_number("sizes", size, 1, len(x)) for size in sizes]
     pairs = [score(x[order[:size]], y[order[:size]], *validation) for size in checked]
-    return Errors(*np.array(pairs, dtype=np.float64).T)
+    return _errors(pairs)
+
+
+def _errors(pairs: Sequence[tuple[float, float]]) -> Errors:
+    try:
+        both = np.array(pairs, dtype=np.float64).reshape(len(pairs), 2)
+    except (TypeError, ValueError) as cause:
+        raise InvalidInputError(
+            f"score must return two numbers (train_error, test_error), got {pairs[0]!r}."
+        ) from cause
+    return Errors(both[:, 0], both[:, 1])
 
 
 def _rows(x: Any, y: Any) -> tuple[Any, Any]:

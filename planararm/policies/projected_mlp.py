@@ -56,7 +56,7 @@ class ProjectedMLP(Projected):
         tolerance: float = 1e-6,
         num_tries: int = 4,
         num_restarts: int = 8,
-        max_iterations: int = 30,
+        max_iterations: int = 16,
         device: str = "cpu",
     ) -> None:
         super().__init__(
