@@ -21,11 +21,11 @@ from ..nn import LevenbergMarquardt, normal_equations, split
 from ..policies.numpy_mlp import KINDS, PoseNetwork, duka_arm, new_pose_network, tensors_of
 
 NUM_JOINT_SAMPLES, NUM_TASK_SAMPLES, NUM_VALIDATION = 1_000, 4_000, 1_000
-ITERATIONS = {"joint": 200, "position": 350, "pose": 350}
+ITERATIONS = {"joint": 200, "position": 700, "pose": 350}
 PATIENCE = {"joint": 6, "position": 25, "pose": 25}
 ORIENTATION_WEIGHT = {"position": 0.0, "pose": 0.25}
 """Reaches per radian: what an error in the orientation counts against one in the position."""
-LIMIT_WEIGHT = {"position": 0.01, "pose": 0.05}
+LIMIT_WEIGHT = {"position": 0.003, "pose": 0.05}
 """The same for what an angle is beyond its limit."""
 BLOCK = 500
 """Rows whose Jacobian is in memory at once."""

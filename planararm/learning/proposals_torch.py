@@ -13,7 +13,7 @@ from ..arm import PlanarArm, make_arm
 from ..policies.canonical import canonical_batch
 from ..policies.proposal_torch import ProposalNetwork, Proposals, network_for
 from .proposal_loss_torch import Judge, Judged, ProposalLoss
-from .scenes import draw_batch, find_mix
+from .scenes import Batch, draw_batch, find_mix
 
 BATCH = 512
 LEARNING_RATE, MUON_FACTOR = 4e-3, 10.0
@@ -26,10 +26,15 @@ REACHED = 1e-3
 VALIDATION_SIZE, VALIDATION_SEED = 4096, 7_000_000
 
 
-class Seen(dict):
-    """The network's inputs as tensors, by the names of its arguments."""
+class Seen(dict[str, torch.Tensor]):
+    """The network's inputs as tensors, by the names of its arguments.
 
-    def __init__(self, batch: Any, arm: PlanarArm, device: torch.device) -> None:
+    Attributes:
+        batch: What they were made of.
+    """
+
+    def __init__(self, batch: Batch, arm: PlanarArm, device: torch.device) -> None:
+        self.batch = batch
         frame = canonical_batch(
             batch.target_position,
             np.zeros((len(batch.target_position), arm.num_joints)),
