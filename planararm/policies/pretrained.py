@@ -13,13 +13,13 @@ import os
 import tempfile
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import __version__
 from ..errors import InvalidInputError, WeightsError
 
 FORMAT = 1
@@ -60,7 +60,7 @@ def save_pretrained(folder: str | Path, tensors: Mapping[str, npt.NDArray[Any]],
     _refuse_not_finite("tensors", tensors)
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     written = {
-        **config, "format": FORMAT, "planararm": __version__, "sha256": hashlib.sha256(data).hexdigest()
+        **config, "format": FORMAT, "planararm": version("planararm"), "sha256": hashlib.sha256(data).hexdigest()
     }  # fmt: skip
     try:
         text = json.dumps(written, indent=2, allow_nan=False) + "\n"
@@ -129,12 +129,12 @@ def read_config(name_or_folder: str | Path) -> dict[str, Any]:
         raise WeightsError(f"{str(path)!r} is not JSON: {cause}.") from cause
     if not isinstance(config, dict):
         raise WeightsError(f"{str(path)!r} must hold a JSON object, got {type(config).__name__}.")
-    version = config.get("format")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise WeightsError(f"{str(path)!r} must say its format as a whole number, got {version!r}.")
-    if version > FORMAT:
+    number = config.get("format")
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise WeightsError(f"{str(path)!r} must say its format as a whole number, got {number!r}.")
+    if number > FORMAT:
         raise WeightsError(
-            f"{str(path)!r} has format {version}, this planararm ({__version__}) reads up to {FORMAT}: update it."
+            f"{str(path)!r} has format {number}, this planararm ({version('planararm')}) reads up to {FORMAT}: update it."
         )
     return config
 
