@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..arm import PlanarArm, make_arm
+from ..errors import WeightsError
 from ..policies.canonical import canonical_batch
 from ..policies.proposal_torch import ProposalNetwork, Proposals, network_for
+from ..policies.proposer_torch import Proposer, find_device
 from .proposal_loss_torch import Judge, Judged, ProposalLoss
 from .scenes import Batch, draw_batch, find_mix
+from .torch_state import load_module, load_optimiser, module_arrays, optimiser_arrays, to_array
+
+NETWORK_SIZES = ("num_proposals", "width", "depth", "disc_width", "correction_width", "num_corrections")
+"""What of a network's settings does not follow from the arm."""
 
 BATCH = 512
 LEARNING_RATE, MUON_FACTOR = 4e-3, 10.0
@@ -199,7 +206,62 @@ class ProposalTrainee:
 
     def weights(self) -> dict[str, np.ndarray]:
         """The network's tensors by name."""
-        return {name: value.detach().cpu().numpy().copy() for name, value in self.network.state_dict().items()}
+        return module_arrays(self.network)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """All that the next steps depend on; see :class:`planararm.learning.run.Trainee`."""
+        arrays = module_arrays(self.network, "network.")
+        for i, optimiser in enumerate(self.optimisers):
+            arrays |= optimiser_arrays(optimiser, f"optimiser.{i}.")
+        return {**arrays, "answers": to_array(self._answers)}, {"step_count": self.step_count}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], numbers: Mapping[str, Any]) -> None:
+        """Go back to such a state.
+
+        Raises:
+            WeightsError: It is of another network.
+        """
+        load_module(self.network, arrays, "network.")
+        for i, optimiser in enumerate(self.optimisers):
+            load_optimiser(optimiser, arrays, f"optimiser.{i}.")
+        self._answers = torch.from_numpy(np.array(arrays["answers"])).to(self.device)
+        self.step_count = int(numbers["step_count"])
+
+    def export(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Weights and config, for :func:`planararm.policies.pretrained.save_pretrained`."""
+        described = {
+            "link_lengths": self.arm.link_lengths.tolist(),
+            "joint_limits": self.arm.joint_limits.tolist(),
+            "link_radius": self.arm.link_radius,
+        }
+        return self.weights(), {"policy": self.policy, "arm": described, "network": self.network.settings}
+
+
+def make_trainee(
+    arm: Any, scenes: str, seed: int, steps: int, device: str = "cpu", init: str | Path | None = None
+) -> ProposalTrainee:
+    """A network to be trained for ``torch-mlp``.
+
+    Args:
+        arm: Name of an arm or an arm.
+        scenes: Name in :data:`planararm.learning.scenes.MIXES`.
+        seed: Of the weights and of all scenes.
+        steps: Updates of the whole run.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        init: A bundled name or a folder with weights of ``torch-mlp`` to begin with; None: random ones.
+
+    Raises:
+        WeightsError: The weights cannot be used, or are for another arm.
+    """
+    where = str(find_device(device))
+    if init is None:
+        return ProposalTrainee(arm, scenes, seed, steps, where)
+    start = Proposer.from_pretrained(init, policy="torch-mlp")
+    reason = start.supports(make_arm(arm))
+    if reason is not None:
+        raise WeightsError(f"{str(init)!r} is nothing to begin with: {reason}")
+    sizes = {name: start.network.settings[name] for name in NETWORK_SIZES}
+    return ProposalTrainee(arm, scenes, seed, steps, where, module_arrays(start.network), network=sizes)
 
 
 def _holds(judged: Judged, arm: PlanarArm) -> torch.Tensor:
