@@ -10,15 +10,28 @@ Three networks of the same size, one after the other, all by Levenberg-Marquardt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..arm import FloatArray
+from ..arm import FloatArray, make_arm
+from ..errors import InvalidInputError
 from ..nn import LevenbergMarquardt, normal_equations, split
-from ..policies.numpy_mlp import KINDS, PoseNetwork, duka_arm, new_pose_network, tensors_of
+from ..policies.numpy_mlp import (
+    HIDDEN,
+    KINDS,
+    PoseNetwork,
+    duka_arm,
+    networks_from,
+    new_pose_network,
+    tensors_of,
+)
+from ..policies.pretrained import load_pretrained
+from ..validate import exact_array, whole_number
 
 NUM_JOINT_SAMPLES, NUM_TASK_SAMPLES, NUM_VALIDATION = 1_000, 4_000, 1_000
 ITERATIONS = {"joint": 200, "position": 700, "pose": 350}
@@ -216,3 +229,136 @@ def weights_of(networks: dict[str, PoseNetwork]) -> tuple[dict[str, FloatArray],
     described = {"link_lengths": arm.link_lengths.tolist(), "joint_limits": arm.joint_limits.tolist()}
     hidden = len(networks["joint"].network.parameters["0.bias"])
     return tensors_of(networks), {"policy": "numpy-mlp", "arm": described, "num_hidden": hidden}
+
+
+class DukaTrainee:
+    """The three networks in training, as :class:`planararm.learning.run.Trainee`; a step is one of Levenberg-Marquardt.
+
+    The networks that come out are those of :func:`train_networks`.
+
+    Args:
+        seed: Of weights and data.
+        steps: Iterations at most, divided among the three like :data:`ITERATIONS`; a network that is done earlier
+            leaves the others theirs.
+        start: Networks to begin with; None: ``joint`` from random weights, the others from where ``joint`` ended.
+        num_hidden: Hidden units, without ``start``.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        steps: int = sum(ITERATIONS.values()),
+        *,
+        start: Mapping[str, PoseNetwork] | None = None,
+        num_hidden: int = HIDDEN,
+    ) -> None:
+        self.num_steps = whole_number("steps", steps, len(KINDS), 10**9)
+        self.seed, self.step_count, self.stage = seed, 0, 0
+        self._given = start is not None
+        self._net = new_pose_network(np.random.default_rng([seed, 4]), input_range(), num_hidden)
+        begin = self._net.network.get_vector()
+        self._best = {kind: begin if start is None else start[kind].network.get_vector() for kind in KINDS}
+        if start is not None:
+            self._net = start["joint"]
+        edges = np.round(np.cumsum([0, *ITERATIONS.values()]) * (steps - len(KINDS)) / sum(ITERATIONS.values()))
+        self._limits = [int(width) + 1 for width in np.diff(edges)]
+        self._search = self._begin()
+
+    def _begin(self) -> LevenbergMarquardt:
+        kind = KINDS[self.stage]
+        self._net.network.set_vector(self._best[kind])
+        return make_search(kind, self._net, self.seed)
+
+    def step(self) -> dict[str, float]:
+        """One iteration: ``loss`` (sum of squares of the network in training), ``mu``, and which network (0, 1, 2)."""
+        stage, search = self.stage, self._search
+        moved = search.step()
+        self.step_count += 1
+        self._limits[stage] -= 1
+        result = search.result
+        self._best[KINDS[stage]] = result.theta.copy()
+        if stage == 0 and not self._given:
+            self._best |= {kind: result.theta.copy() for kind in KINDS}
+        if not moved or result.reason != "iterations" or self._limits[stage] == 0:
+            self.stage += 1
+            self.num_steps = self.step_count + sum(self._limits[self.stage :])
+            if self.stage < len(KINDS):
+                self._search = self._begin()
+        return {"loss": result.train_error[-1], "mu": search.mu, "network": stage}
+
+    def networks(self) -> dict[str, PoseNetwork]:
+        """The networks as good as they are by now; copies."""
+        networks: dict[str, PoseNetwork] = {}
+        for kind in KINDS:
+            networks[kind] = copy.deepcopy(self._net)
+            networks[kind].network.set_vector(self._best[kind])
+        return networks
+
+    def validate(self) -> dict[str, float]:
+        """Mean squared residuals of ``position`` and ``pose`` on poses of their own, and their sum as ``score``."""
+        networks, data = self.networks(), draw_poses([self.seed, 3], NUM_VALIDATION)
+        errors: dict[str, float] = {}
+        for kind in ORIENTATION_WEIGHT:
+            net = networks[kind]
+            problem = Problem(net, TaskResiduals(net, data, ORIENTATION_WEIGHT[kind], LIMIT_WEIGHT[kind]))
+            errors[kind] = problem.mean(self._best[kind])
+        return {"score": sum(errors.values()), **errors}
+
+    def state(self) -> tuple[dict[str, FloatArray], dict[str, Any]]:
+        """All that the next steps depend on; see :class:`planararm.learning.run.Trainee`."""
+        arrays, search = self._search.state()
+        arrays = {f"search.{name}": value for name, value in arrays.items()}
+        arrays |= {f"best.{kind}": value.copy() for kind, value in self._best.items()}
+        numbers = {name: getattr(self, name) for name in ("stage", "step_count", "num_steps")}
+        return arrays, {**numbers, "limits": list(self._limits), "search": search}
+
+    def load_state(self, arrays: Mapping[str, FloatArray], numbers: Mapping[str, Any]) -> None:
+        """Go back to such a state.
+
+        Raises:
+            InvalidInputError: It is of another network.
+        """
+        self.stage, self.step_count = int(numbers["stage"]), int(numbers["step_count"])
+        self.num_steps, self._limits = int(numbers["num_steps"]), [int(limit) for limit in numbers["limits"]]
+        shape = self._best["joint"].shape
+        self._best = {kind: exact_array(kind, arrays[f"best.{kind}"], shape).copy() for kind in KINDS}
+        if self.stage < len(KINDS):
+            self._search = self._begin()
+            under = "search."
+            own = {name.removeprefix(under): value for name, value in arrays.items() if name.startswith(under)}
+            self._search.load_state(own, numbers["search"])
+
+    def export(self) -> tuple[dict[str, FloatArray], dict[str, Any]]:
+        """Weights and config, for :func:`planararm.policies.pretrained.save_pretrained`."""
+        return weights_of(self.networks())
+
+
+def make_trainee(
+    arm: Any, scenes: str, seed: int, steps: int, device: str = "cpu", init: str | Path | None = None
+) -> DukaTrainee:
+    """Networks to be trained for ``numpy-mlp``.
+
+    Args:
+        arm: ``"duka"``, or an arm like it: no other is supported.
+        scenes: ``"free"``: there are no discs in this training.
+        seed: Of weights and data.
+        steps: Iterations at most, for all three networks.
+        device: ``"cpu"`` or ``"auto"``.
+        init: A bundled name or a folder with weights of ``numpy-mlp`` to begin with; None: random ones.
+
+    Raises:
+        InvalidInputError: Another arm, scenes or device.
+        WeightsError: The weights cannot be used.
+    """
+    asked, mine = make_arm(arm), duka_arm()
+    if asked.num_joints != mine.num_joints or not (
+        np.array_equal(asked.link_lengths, mine.link_lengths) and np.array_equal(asked.joint_limits, mine.joint_limits)
+    ):
+        raise InvalidInputError(f"numpy-mlp is trained for the arm 'duka' of its paper, got {arm!r}.")
+    if scenes != "free":
+        raise InvalidInputError(f"numpy-mlp is trained without discs, scenes 'free', got {scenes!r}.")
+    if device not in ("cpu", "auto"):
+        raise InvalidInputError(f"numpy-mlp is trained on the CPU, got device {device!r}.")
+    if init is None:
+        return DukaTrainee(seed, steps)
+    return DukaTrainee(seed, steps, start=networks_from(*load_pretrained(init, policy="numpy-mlp"))[0])

@@ -14,16 +14,13 @@ from __future__ import annotations
 import json
 import math
 import platform
-import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,12 +29,12 @@ from ..errors import InvalidInputError, MissingExtraError, PlanarArmError, Weigh
 from ..policies.pretrained import CONFIG, TENSORS, save_pretrained, write_atomically
 from ..validate import real_number, whole_number
 from .checkpoint import CHECKPOINT, Arrays, Checkpoint, Record, Row, read_checkpoint, write_checkpoint
+from .interrupts import Interrupts
 
 HISTORY, CURVE = "history.jsonl", "learning_curve.png"
 NUM_ROWS = 500
 """Rows of the history, about, besides those with a validation."""
 MOST = 10**9
-TERMINATED = 128 + int(signal.SIGTERM)
 
 
 class DivergedError(PlanarArmError, ArithmeticError):
@@ -107,41 +104,6 @@ class Summary:
     history: list[Row] = field(repr=False)
     curve: Path | None = None
     notes: tuple[str, ...] = ()
-
-
-class Interrupts:
-    """Signals wait until a step is complete: half a step cannot be resumed. As a context.
-
-    Ctrl-C (SIGINT) and SIGTERM set :attr:`caught`; what they ask for happens when the context is left. A second signal
-    does not wait. Outside the main thread Python delivers no signals, and nothing is changed.
-    """
-
-    def __init__(self) -> None:
-        self.caught: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._catch)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if self.caught is None or error is not None:
-            return
-        if self.caught == signal.SIGTERM and self._before[self.caught] is signal.SIG_DFL:
-            # The default would end the process here and now, with nothing tidied up.
-            raise SystemExit(TERMINATED)
-        signal.raise_signal(self.caught)
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self.caught is not None:
-            raise KeyboardInterrupt
-        self.caught = number
 
 
 def open_run(

@@ -6,7 +6,7 @@ M. B. Menhaj 1994, doi:10.1109/72.329697.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ..errors import InvalidInputError
-from ..validate import finite_array, real_number, whole_number
+from ..validate import exact_array, finite_array, real_number, whole_number
 from .layers import FloatArray
 
 Residuals = Callable[[FloatArray], FloatArray]
@@ -22,6 +22,7 @@ NormalEquations = Callable[[FloatArray], tuple[float, FloatArray, FloatArray]]
 Progress = Callable[[int, "LMResult"], None]
 
 LEAST_MU, MOST_MU = 1e-20, 1e10
+_LISTS = ("train_error", "validation_error", "mu")
 MOST = 10**9
 
 
@@ -136,6 +137,35 @@ class LevenbergMarquardt:
         if self.num_steps - self.result.best_iteration >= self.patience:
             self.result.reason = "patience"
         return True
+
+    def state(self) -> tuple[dict[str, FloatArray], dict[str, Any]]:
+        """All that the next steps depend on: arrays and numbers."""
+        result = self.result
+        arrays = {"theta": self.theta.copy(), "best": result.theta.copy()}
+        arrays |= {name: np.array(getattr(result, name), dtype=np.float64) for name in _LISTS}
+        numbers = {
+            "mu": self.mu,
+            "num_steps": self.num_steps,
+            "flat": self._flat,
+            "best_iteration": result.best_iteration,
+            "reason": result.reason,
+        }
+        return arrays, numbers
+
+    def load_state(self, arrays: Mapping[str, FloatArray], numbers: Mapping[str, Any]) -> None:
+        """Go back to a state of a search for the same residuals.
+
+        Raises:
+            InvalidInputError: Of another number of parameters.
+        """
+        self.theta = exact_array("theta", arrays["theta"], self.theta.shape).copy()
+        best = exact_array("best", arrays["best"], self.theta.shape).copy()
+        lists = {name: [float(value) for value in arrays[name]] for name in _LISTS}
+        self.mu, self.num_steps, self._flat = float(numbers["mu"]), int(numbers["num_steps"]), float(numbers["flat"])
+        self.result = LMResult(
+            best, **lists, best_iteration=int(numbers["best_iteration"]), reason=str(numbers["reason"])
+        )
+        self._linear = self.equations(self.theta)
 
     def _record(self) -> None:
         result = self.result
