@@ -359,3 +359,46 @@ class TestNetwork:
             nn.Linear(2, 2, rng=rng, initialisation="xaviar")
         with pytest.raises(UnknownNameError, match=r"Unknown activation 'sigmoide'\. Did you mean 'sigmoid'\?"):
             nn.mlp((2, 2), "sigmoide", rng=rng)
+
+
+class TestPredict:
+    def test_equals_the_loop_over_rows(self) -> None:
+        network, rng = small(), np.random.default_rng(0)
+        network.set_vector(4 * network.get_vector())
+        x, y = rng.normal(size=(50, 2)), rng.integers(2, size=(50, 1))
+        for threshold in (0.3, 0.5, 0.8):
+            labels, probabilities, accuracy = nn.predict(network, x, y, threshold=threshold)
+            right = 0
+            for i in range(50):
+                probability = 1 / (1 + np.exp(-network.forward(x[i : i + 1])[0, 0]))
+                assert probabilities[i, 0] == pytest.approx(probability, abs=1e-14)
+                assert labels[i, 0] == (1 if probability >= threshold else 0)
+                right += labels[i, 0] == y[i, 0]
+            assert accuracy == right / 50
+        assert 0 < labels.mean() < 1
+
+    def test_without_labels_and_at_the_ends(self) -> None:
+        x = np.random.default_rng(0).normal(size=(5, 2))
+        assert nn.predict(small(), x).accuracy is None
+        assert nn.predict(small(), x, threshold=0).labels.all()
+        assert not nn.predict(small(), x, threshold=1).labels.any()
+
+    def test_the_threshold_itself_counts_as_one(self) -> None:
+        network = small()
+        network.set_vector(np.zeros(13))
+        assert nn.predict(network, [[1.0, 2.0]]).labels[0, 0] == 1
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"threshold": 1.5}, r"threshold must be a number in \[0, 1\], got 1.5"),
+            ({"threshold": np.nan}, "threshold .* got nan"),
+            ({"x": np.ones((0, 2))}, "at least one row"),
+            ({"y": np.ones(3)}, r"y must have shape \(3, 1\), got \(3,\)"),
+            ({"y": np.full((3, 1), 2)}, "y must be labels 0 or 1, got 2.0"),
+            ({"y": np.full((3, 1), np.nan)}, "y must be finite, got nan"),
+        ],
+    )
+    def test_errors(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(InvalidInputError, match=message):
+            nn.predict(small(), **({"x": np.ones((3, 2))} | options))

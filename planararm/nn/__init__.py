@@ -5,9 +5,12 @@ Made to be read: every formula of forward and backward pass is in the docstring 
 
 from .diagnostics import check_gradients as check_gradients
 from .diagnostics import layer_gradient_norms as layer_gradient_norms
+from .ensembles import DirectionalMean as DirectionalMean
 from .ensembles import Ensemble as Ensemble
+from .ensembles import angles_of as angles_of
 from .ensembles import directional_mean as directional_mean
 from .initialisers import INITIALISERS as INITIALISERS
+from .layers import ACTIVATIONS as ACTIVATIONS
 from .layers import Layer as Layer
 from .layers import Linear as Linear
 from .layers import ReLU as ReLU
@@ -28,12 +31,15 @@ from .network import Residual as Residual
 from .network import mlp as mlp
 from .optimisers import Adam as Adam
 from .optimisers import GradientDescent as GradientDescent
+from .prediction import Classification as Classification
+from .prediction import predict as predict
 from .schedules import constant as constant
 from .schedules import cosine as cosine
 from .schedules import one_cycle as one_cycle
 from .schedules import step_decay as step_decay
 from .training import History as History
 from .training import fit as fit
+from .training import train_step as train_step
 from .validation import cross_validate as cross_validate
 from .validation import k_fold_indices as k_fold_indices
 from .validation import learning_curve as learning_curve
