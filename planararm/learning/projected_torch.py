@@ -9,22 +9,24 @@ the same reason the training begins with a network that has been trained without
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..arm import FloatArray, PlanarArm
-from ..errors import InvalidInputError, UnknownNameError
-from ..policies.pretrained import list_pretrained, load_pretrained, read_config
+from ..arm import FloatArray, PlanarArm, make_arm
+from ..errors import InvalidInputError, UnknownNameError, WeightsError
+from ..policies.pretrained import read_config
 from ..policies.proposal_torch import Proposals
+from ..policies.proposer_torch import Proposer, ProposerSet, find_device
 from ..projection.constraints import constraint_rows
 from ..projection.sequential import Source
 from ..projection.torch_layer import QPProjection
 from ..projection.torch_sequential import SequentialProjection
 from ..scene import Scene
-from .proposals_torch import ProposalTrainee, Seen
+from .proposals_torch import NETWORK_SIZES, ProposalTrainee, Seen
+from .torch_state import module_arrays
 
 PROJECTIONS = ("sequential", "qp", "cvxpy")
 ELASTIC = 1e3
@@ -147,33 +149,47 @@ def find_start(arm: PlanarArm) -> str:
     Raises:
         InvalidInputError: There are none.
     """
-    for name in list_pretrained():
-        config = read_config(name)
-        described = config.get("arm", {})
-        if config.get("policy") == "torch-mlp" and described.get("link_lengths") == arm.link_lengths.tolist():
-            return name
-    raise InvalidInputError(
-        f"projected-mlp goes on from a trained torch-mlp, and none is bundled for {arm.num_joints} such links: train "
-        "it first (planararm train torch-mlp --arm ... --out DIR), then give --init DIR."
-    )
+    found = ProposerSet("torch-mlp", None).find_bundled(arm)
+    if found is None:
+        raise InvalidInputError(
+            f"projected-mlp goes on from a trained torch-mlp, and none is bundled for this arm of {arm.num_joints} "
+            "links: train one first (planararm train torch-mlp --arm ... --out DIR), then give --init DIR."
+        )
+    return found
 
 
-def start_tensors(init: Any, arm: PlanarArm) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
-    """Tensors and network settings to go on from.
+def make_trainee(
+    arm: Any,
+    scenes: str,
+    seed: int,
+    steps: int,
+    device: str = "cpu",
+    init: str | Path | None = None,
+    **options: Any,
+) -> ProjectedTrainee:
+    """A network to be trained on for ``projected-mlp``.
 
     Args:
-        init: A bundled name or a folder with weights of ``torch-mlp`` or ``projected-mlp``; None: :func:`find_start`.
-        arm: The arm.
+        arm: Name of an arm or an arm.
+        scenes: Name in :data:`planararm.learning.scenes.MIXES`.
+        seed: Of all scenes.
+        steps: Updates of the whole run.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``; the projection itself runs on the CPU.
+        init: A bundled name or a folder with weights of ``torch-mlp`` or ``projected-mlp`` to begin with; None: the
+            bundled ones of ``torch-mlp`` for the arm.
+        **options: Of :class:`ProjectedTrainee`.
 
     Raises:
-        WeightsError: They cannot be used.
+        WeightsError: The weights cannot be used, or are for another arm.
         InvalidInputError: None are bundled for the arm.
     """
-    source = find_start(arm) if init is None else init
-    policy = read_config(source).get("policy")
-    tensors, config = load_pretrained(source, policy="projected-mlp" if policy == "projected-mlp" else "torch-mlp")
-    settings = {name: value for name, value in config["network"].items() if name not in _OF_THE_ARM}
-    return tensors, settings
-
-
-_OF_THE_ARM = ("link_lengths", "first_joint_turns")
+    built, where = make_arm(arm), str(find_device(device))
+    source = find_start(built) if init is None else init
+    policy = "projected-mlp" if read_config(source).get("policy") == "projected-mlp" else "torch-mlp"
+    start = Proposer.from_pretrained(source, policy=policy)
+    reason = start.supports(built)
+    if reason is not None:
+        raise WeightsError(f"{str(source)!r} is nothing to begin with: {reason}")
+    sizes = {name: start.network.settings[name] for name in NETWORK_SIZES}
+    options = {"learning_rate": LEARNING_RATE, "network": sizes, **options}
+    return ProjectedTrainee(arm, scenes, seed, steps, where, module_arrays(start.network), **options)

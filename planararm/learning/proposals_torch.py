@@ -91,7 +91,7 @@ class ProposalTrainee:
         arm: Any = "unit3",
         scenes: str = "mixed",
         seed: int = 0,
-        steps: int = 12_000,
+        steps: int = 10_000,
         device: str = "cpu",
         init: Mapping[str, np.ndarray] | None = None,
         *,

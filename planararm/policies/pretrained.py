@@ -134,7 +134,7 @@ def read_config(name_or_folder: str | Path) -> dict[str, Any]:
         raise WeightsError(f"{str(path)!r} must say its format as a whole number, got {number!r}.")
     if number > FORMAT:
         raise WeightsError(
-            f"{str(path)!r} has format {number}, this planararm ({version('planararm')}) reads up to {FORMAT}: update it."
+            f"{str(path)!r} has format {number}, this planararm ({version('planararm')}) reads up to {FORMAT}."
         )
     return config
 

@@ -89,11 +89,11 @@ class ProposalNetwork(nn.Module):
         link_lengths: Any,
         *,
         first_joint_turns: bool = True,
-        num_proposals: int = 8,
-        width: int = 256,
-        depth: int = 3,
-        disc_width: int = 128,
-        correction_width: int = 96,
+        num_proposals: int = 6,
+        width: int = 160,
+        depth: int = 2,
+        disc_width: int = 64,
+        correction_width: int = 64,
         num_corrections: int = 1,
     ) -> None:
         super().__init__()

@@ -166,16 +166,22 @@ class ProposerSet:
         """Names of the bundled weights of this policy."""
         return [name for name in list_pretrained() if read_config(name).get("policy") == self.policy]
 
+    def find_bundled(self, arm: PlanarArm) -> str | None:
+        """The name of the bundled weights for an arm."""
+        for name in self.bundled():
+            if name not in self._loaded:
+                self._loaded[name] = Proposer.from_pretrained(name, policy=self.policy, device=self.device)
+            if self._loaded[name].supports(arm) is None:
+                return name
+        return None
+
     def find(self, arm: PlanarArm) -> Proposer | str:
         """The network for an arm, or the reason why there is none."""
         if self._named is not None:
             return self._named.supports(arm) or self._named
-        names = self.bundled()
-        for name in names:
-            if name not in self._loaded:
-                self._loaded[name] = Proposer.from_pretrained(name, policy=self.policy, device=self.device)
-            if self._loaded[name].supports(arm) is None:
-                return self._loaded[name]
+        name, names = self.find_bundled(arm), self.bundled()
+        if name is not None:
+            return self._loaded[name]
         return (
             f"no bundled weights fit this arm ({arm.num_joints} links; bundled: {', '.join(names) or 'none'}); train "
             f"some: planararm train {self.policy} --arm ... --out DIR, then weights=DIR."
