@@ -24,8 +24,23 @@ examples:
   planararm check my_module:MyPolicy          does it keep the contract? with advice
   planararm render --policy closed-form --path star --out star.gif
   planararm play                              a window: the target follows the mouse
+  planararm train torch-mlp --arm unit5       train a policy of your own; Ctrl-C and --resume as you like
 
 planararm COMMAND --help tells more. Interrupted runs resume when the same command is repeated.
+"""
+
+TRAIN_EPILOG = """\
+examples:
+  planararm train torch-mlp                           for the arm unit3, into runs/train/torch-mlp-unit3
+  planararm train torch-mlp --arm unit5 --steps 200   a short one, to see whether it works
+  planararm train torch-mlp --resume                  go on with the run that was interrupted, killed, or done
+  planararm train torch-mlp --init torch-mlp-unit3 --scenes hard --out runs/hard
+                                                      begin with trained weights (see planararm list), not random ones
+  planararm train projected-mlp --init runs/hard      go on through the projection
+  planararm train numpy-mlp                           the network of Duka's paper, in NumPy
+
+Press Ctrl-C whenever you like: a run that is resumed ends like one that was never interrupted. The weights with the
+lowest validation score are kept, in DIR/model.safetensors and config.json: make_policy("torch-mlp", weights="DIR").
 """
 
 INTERRUPTED = 130
@@ -46,8 +61,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"planararm {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", parents=[common])
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], about: str, epilog: str | None = None
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            parents=[common],
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         sub.set_defaults(run=run)
         return sub
 
@@ -73,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder (default: %(default)s)")
     demo.add_argument("--fresh", action="store_true", help="throw away what the folder holds, start over")
 
-    command("list", _list, "list policies, suites, scenes, arms, paths and environments")
+    command("list", _list, "list policies, trained weights, suites, scenes, arms, paths and environments")
 
     check = command("check", _check, "check that a policy keeps the contract, with advice; exit code 1 if not")
     check.add_argument("policy", metavar="POLICY", help="a name or an import path module:attribute")
@@ -95,7 +119,29 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("--scene", help="name or TOML file of the scene to begin with (default: clutter)")
     play.add_argument("--arm", help="name of the arm (default: the scene's)")
     play.add_argument("--frames", type=int, help="end after so many frames (default: when the window is closed)")
+
+    _add_train_arguments(
+        command("train", _train, "train a learned policy; can be interrupted and resumed", TRAIN_EPILOG)
+    )
     return parser
+
+
+def _add_train_arguments(train: argparse.ArgumentParser) -> None:
+    train.add_argument("policy", metavar="POLICY", help="torch-mlp, projected-mlp or numpy-mlp")
+    train.add_argument("--arm", help="name of the arm (default: unit3; of numpy-mlp: duka)")
+    train.add_argument("--scenes", help="training scenes: mixed, clutter, free or hard (default: mixed)")
+    train.add_argument("--seed", type=_whole, default=0, help="of weights and training data (default: 0)")
+    train.add_argument("--steps", type=int, metavar="N", help="steps of the whole run (default: the policy's own)")
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: CUDA where there is one)")
+    train.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/train/POLICY-ARM)")
+    train.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    train.add_argument("--fresh", action="store_true", help="throw away the run in the folder, start over")
+    train.add_argument("--init", metavar="WEIGHTS", help="weights to begin with: a folder, or a name of planararm list")
+    train.add_argument("--threads", type=int, metavar="N", help="threads of PyTorch (default: its own choice)")
+    train.add_argument("--validate-every", type=int, metavar="N", help="steps between validations")
+    train.add_argument(
+        "--patience", type=int, metavar="N", help="stop after N validations without a lower score (default: never)"
+    )
 
 
 def _json_object(text: str | None) -> dict[str, Any]:
@@ -213,11 +259,13 @@ def _list(arguments: argparse.Namespace) -> int:
     from .benchmark.suites import available_suites
     from .paths import available_paths
     from .policies import available_policies
+    from .policies.pretrained import list_pretrained
     from .scene import available_scenes
 
     environments = sorted(name for name in gym.registry if name.startswith("planararm/"))
     for title, names in (
         ("policies", available_policies()),
+        ("weights", list_pretrained()),
         ("suites", available_suites()),
         ("scenes", available_scenes()),
         ("arms", sorted(PRESETS)),
@@ -294,6 +342,12 @@ def _play(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in ("policy", "scene", "arm", "frames")}
     play(**{name: value for name, value in options.items() if value is not None})
     return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from .learning.command import train_command
+
+    return train_command(arguments)
 
 
 def _whole(text: str) -> int:

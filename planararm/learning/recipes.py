@@ -80,8 +80,9 @@ def make_trainee(
     module, _, function = recipe.target.partition(":")
     try:
         make: Callable[..., Trainee] = getattr(importlib.import_module(module), function)
-    except ImportError as cause:
-        if recipe.extra is None or isinstance(cause, MissingExtraError):
+    except ModuleNotFoundError as cause:
+        # A missing module of planararm itself is not for want of the extra.
+        if recipe.extra is None or (cause.name or "").startswith("planararm"):
             raise
-        raise MissingExtraError(f"Training {policy!r}", recipe.extra) from cause
+        raise MissingExtraError(f"training {policy!r}", recipe.extra) from cause
     return make(arm or recipe.arm, scenes or recipe.scenes, seed, steps or recipe.steps, device, init)

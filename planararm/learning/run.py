@@ -3,7 +3,7 @@
 What is trained is a :class:`Trainee`. The run owns everything else: checkpoints, validation, the best parameters, the
 history, and what is left in the folder at the end::
 
-    config.json, model.safetensors   the parameters with the lowest score, as policies load them
+    config.json, model.safetensors   the parameters with the lowest score (of equal ones the last), as policies load them
     checkpoint.safetensors           the run itself
     history.jsonl                    loss and scores, one JSON object per line
     learning_curve.png               the same as a picture
@@ -258,9 +258,9 @@ class _Run:
 
     def step(self) -> None:
         """One step, and what is due after it."""
-        numbers = self.trainee.step()
+        told = self.trainee.step()
         record, step, num_steps = self.record, self.trainee.step_count, self.trainee.num_steps
-        self._refuse_not_finite("loss", step, numbers["loss"])
+        numbers = self._finite(step, told)
         record.step = step
         record.loss_sum += numbers["loss"]
         record.loss_count += 1
@@ -270,8 +270,7 @@ class _Run:
             row = {"step": step, **numbers, "loss": record.loss_sum / record.loss_count}
             record.loss_sum, record.loss_count = 0.0, 0
             if validate:
-                row |= self.trainee.validate()
-                self._refuse_not_finite("validation score", step, row["score"])
+                row |= self._finite(step, self.trainee.validate())
             self._note({**row, "seconds": round(time.monotonic() - self.started, 3)}, validate)
 
     def _note(self, row: Row, validated: bool) -> None:
@@ -280,20 +279,25 @@ class _Run:
             file.write(json.dumps(row) + "\n")
         if not validated:
             return
-        is_best = self.record.best is None or row["score"] < self.record.best["score"]
+        before = math.inf if self.record.best is None else self.record.best["score"]
+        # Of equal scores the later one, which was trained longer; patience is not won by it.
+        is_best = row["score"] <= before
+        self.record.waited = 0 if row["score"] < before else self.record.waited + 1
         if is_best:
             self.best, self.record.best_config = self.trainee.export()
-            self.record.best, self.record.waited = row, 0
-        else:
-            self.record.waited += 1
+            self.record.best = row
         self.progress.validated(row, is_best)
 
-    def _refuse_not_finite(self, what: str, step: int, value: float) -> None:
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"The {what} of step {step} is {value}: the training has diverged. {str(self.folder)!r} keeps the "
-                f"checkpoint of step {self.saved_step}; another --seed, or other weights to begin with, may do better."
-            )
+    def _finite(self, step: int, told: Mapping[str, float]) -> dict[str, float]:
+        """The same numbers as Python's own; JSON knows no others."""
+        numbers = {name: float(value) for name, value in told.items()}
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"The {name} of step {step} is {value}: the training has diverged. {str(self.folder)!r} keeps the "
+                    f"checkpoint of step {self.saved_step}; another seed, or other weights to begin with, may do better."
+                )
+        return numbers
 
     def finish(self, command: str | None) -> Summary:
         """Write the best parameters and the curve."""
