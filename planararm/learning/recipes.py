@@ -32,9 +32,9 @@ class Recipe(NamedTuple):
 
 
 RECIPES: dict[str, Recipe] = {
-    "numpy-mlp": Recipe("planararm.learning.duka:make_trainee", 900, 10, arm="duka", scenes="free"),
-    "projected-mlp": Recipe("planararm.learning.projected_torch:make_trainee", 1000, 100, extra="torch"),
-    "torch-mlp": Recipe("planararm.learning.proposals_torch:make_trainee", 8000, 250, extra="torch"),
+    "numpy-mlp": Recipe("planararm.learning.duka:make_trainee", 1253, 10, arm="duka", scenes="free"),
+    "projected-mlp": Recipe("planararm.learning.projected_torch:make_trainee", 2000, 250, extra="torch"),
+    "torch-mlp": Recipe("planararm.learning.proposals_torch:make_trainee", 10_000, 250, extra="torch"),
 }
 """Recipes by the policy's name."""
 
