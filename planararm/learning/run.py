@@ -3,7 +3,7 @@
 What is trained is a :class:`Trainee`. The run owns everything else: checkpoints, validation, the best parameters, the
 history, and what is left in the folder at the end::
 
-    config.json, model.safetensors   the parameters with the lowest score (of equal ones the last), as policies load them
+    config.json, model.safetensors   the parameters with the lowest score (the last of equal ones), for policies
     checkpoint.safetensors           the run itself
     history.jsonl                    loss and scores, one JSON object per line
     learning_curve.png               the same as a picture
@@ -125,7 +125,7 @@ def open_run(
             weights; or it cannot be written to. The message says which and what to do.
         WeightsError: Its checkpoint is damaged.
     """
-    folder = Path(folder)
+    folder, asked = Path(folder), _plain(settings)
     if resume and fresh:
         raise InvalidInputError("--resume goes on with a run and --fresh throws it away: choose one.")
     if folder.exists() and not folder.is_dir():
@@ -134,7 +134,7 @@ def open_run(
     if found is None and resume:
         raise InvalidInputError(f"Nothing to resume: {str(folder)!r} holds no run; begin one without --resume.")
     if found is not None:
-        _refuse_other(folder, found.record, _plain(settings), resume)
+        _refuse_other(folder, found.record, asked, resume)
     elif not fresh and any((folder / name).exists() for name in (TENSORS, CONFIG)):
         raise InvalidInputError(
             f"{str(folder)!r} holds weights without a run, which would be overwritten. Choose another folder, or "
@@ -294,8 +294,8 @@ class _Run:
         for name, value in numbers.items():
             if not math.isfinite(value):
                 raise DivergedError(
-                    f"The {name} of step {step} is {value}: the training has diverged. {str(self.folder)!r} keeps the "
-                    f"checkpoint of step {self.saved_step}; another seed, or other weights to begin with, may do better."
+                    f"The {name} of step {step} is {value}: the training has diverged. {str(self.folder)!r} keeps "
+                    f"the checkpoint of step {self.saved_step}; another seed, or other weights to begin with, may help."
                 )
         return numbers
 
