@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -133,9 +134,8 @@ def print_summary(policy: str, arm: str, summary: Summary) -> None:
     if summary.curve is not None:
         print(f"Learning curve: {summary.curve}")
     print("To use them:")
-    print(f"  make_policy({policy!r}, weights={folder!r})".replace("'", '"'))
-    weights = '{"weights": "%s"}' % folder  # noqa: UP031
-    print(f"  {shlex.join(['planararm', 'bench', policy, '--policy-kwargs', weights])}")
+    print(f"  make_policy({json.dumps(policy)}, weights={json.dumps(folder)})")
+    print(f"  {shlex.join(['planararm', 'bench', policy, '--policy-kwargs', json.dumps({'weights': folder})])}")
 
 
 def _table(summary: Summary) -> list[str]:
