@@ -138,18 +138,28 @@ def test_sigterm_waits_for_the_step_and_leaves_a_checkpoint(tmp_path):
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_handlers_are_restored_and_those_of_others_are_called():
+@pytest.fixture
+def set_handler():
+    before = signal.getsignal(signal.SIGTERM)
+    yield lambda handler: signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_handler_of_the_callers_is_called_after_the_step_and_the_run_goes_on(set_handler, tmp_path, no_curve):
     called = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: called.append(number))
+    set_handler(lambda number, frame: called.append(checkpoint.read_checkpoint(tmp_path).record.step))
+    summary = go(Fit(), tmp_path, progress=StopAt(5, signal.SIGTERM))
+    assert called == [5]
+    assert summary.step == 20
+    whole = go(Fit(), tmp_path / "whole")
+    assert timeless(summary.history) == timeless(whole.history)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(set_handler, tmp_path, no_curve):
+    set_handler(signal.SIG_IGN)
     ours = signal.getsignal(signal.SIGINT)
-    try:
-        with Interrupts() as interrupts:
-            signal.raise_signal(signal.SIGTERM)
-            assert interrupts.caught == signal.SIGTERM
-            assert called == []
-        assert called == [signal.SIGTERM]
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert go(Fit(), tmp_path, progress=StopAt(5, signal.SIGTERM)).step == 20
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) is ours
 
 

@@ -61,4 +61,4 @@ def _draw(axes: Any, rows: Sequence[dict[str, Any]], names: Sequence[str], title
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     if len(names) > 1:
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

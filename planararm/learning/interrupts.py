@@ -13,8 +13,9 @@ TERMINATED = 128 + int(signal.SIGTERM)
 class Interrupts:
     """Signals wait until a step is complete: half a step cannot be resumed. As a context.
 
-    Ctrl-C (SIGINT) and SIGTERM set :attr:`caught`; what they ask for happens when the context is left. A second signal
-    does not wait. Outside the main thread Python delivers no signals, and nothing is changed.
+    Ctrl-C (SIGINT) and SIGTERM set :attr:`caught`; what they ask for happens when the context is left: the caller's own
+    handler is called, or else ``KeyboardInterrupt`` or ``SystemExit`` is raised. A second signal does not wait. Outside
+    the main thread Python delivers no signals, and nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,9 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._catch)
+                # What is ignored (a job in the background) stays ignored; None: a handler that is not Python's.
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._catch)
         return self
 
     def __exit__(

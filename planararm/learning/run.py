@@ -241,13 +241,15 @@ class _Run:
 
     def go(self, checkpoint_seconds: float) -> None:
         """Take the steps that are left."""
-        with Interrupts() as interrupts:
-            while not self.is_over() and interrupts.caught is None:
-                self.step()
-                if time.monotonic() - self.saved >= checkpoint_seconds:
+        # Once more where a signal was caught and the caller's handler for it returned.
+        while not self.is_over():
+            with Interrupts() as interrupts:
+                while not self.is_over() and interrupts.caught is None:
+                    self.step()
+                    if time.monotonic() - self.saved >= checkpoint_seconds:
+                        self.save()
+                if self.record.step != self.saved_step:
                     self.save()
-            if self.record.step != self.saved_step:
-                self.save()
 
     def save(self) -> None:
         """Write a checkpoint."""
