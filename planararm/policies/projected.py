@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..arm import FloatArray
 from ..errors import PolicyError
+from ..interface import EnvInterface, Observed
 from ..projection.command_filter import filter_command
 from ..projection.sequential import MAX_ITERATIONS, Projection, Source, project
 from ..scene import Scene
@@ -163,22 +164,24 @@ class Projected(IKPolicy):
         margin) is a thousand times their rounding. :class:`planararm.envs.SafetyFilter` certifies from the exact
         state.
         """
+        layout, observed = self._observe(observation, episode_start)
+        solution = self.solve(observed.preview[..., 0, :], observed.q, observed.scene)
+        return self._certified(layout, observed, solution.q), state
+
+    def _observe(self, observation: Any, episode_start: Any) -> tuple[EnvInterface, Observed]:
         if self.interface is None:
             raise PolicyError(f"{type(self).__name__} must be bound to an environment: policy.bind(env).predict(...).")
         if episode_start is not None and np.any(episode_start):
             self.reset(np.asarray(episode_start, dtype=bool))
-        layout = self.interface
-        observed = layout.unpack(observation)
-        solution = self.solve(observed.preview[..., 0, :], observed.q, observed.scene)
-        # Towards the answer as far as one step goes, and what is certified of that.
+        return self.interface, self.interface.unpack(observation)
+
+    @staticmethod
+    def _certified(layout: EnvInterface, observed: Observed, command: FloatArray) -> npt.NDArray[np.float32]:
+        """Towards the command as far as one step goes, and what is certified of that."""
         _, info = filter_command(
-            layout.arm.clip(observed.q),
-            solution.q,
-            observed.scene,
-            duration=layout.dt,
-            rounding=layout.control_mode,
+            layout.arm.clip(observed.q), command, observed.scene, duration=layout.dt, rounding=layout.control_mode
         )
-        return info.action.astype(np.float32), state
+        return info.action.astype(np.float32)
 
 
 class ProjectedDampedLeastSquares(Projected):

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from ..arm import FloatArray
+from ..interface import Observed
 from ..scene import Scene
 from ..validate import whole_number
+from .following import follow
 from .hold import Hold
 from .problem import Problem
 from .projected import Projected
@@ -20,6 +23,9 @@ NEAR_ENOUGH = 1e-2
 
 ONWARD = 0.1
 """Distance to the target up to which the arm where it is comes first among the proposals, fraction of the reach."""
+
+LOST = 1e-2
+"""How far beside its target a follower may end a step before it looks for another way, fraction of the reach."""
 
 
 class ProjectedMLP(Projected):
@@ -93,3 +99,34 @@ class ProjectedMLP(Projected):
         q = np.concatenate([np.where(onward[:, None], problem.q, ordered[:, 0])[:, None], ordered[:, 1:]], axis=1)
         q[onward, 1:] = ordered[onward, :-1]
         return q[:, : self.num_tries]
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[npt.NDArray[np.float32], Any]:
+        """The certified action towards the coming target; see :meth:`IKPolicy.predict`.
+
+        An arm that is near its target follows it (:func:`planararm.policies.following.follow`), looking ahead as far
+        as the environment's preview goes and by extrapolation beyond it; the others go to what :meth:`solve` answers.
+        """
+        layout, observed = self._observe(observation, episode_start)
+        single = observed.q.ndim == 1
+        q, velocity, preview = (
+            np.atleast_2d(part) if part is not observed.preview else part.reshape(-1, *part.shape[-2:])
+            for part in (observed.q, observed.joint_velocity, observed.preview)
+        )
+        reach, target, command = layout.arm.reach, preview[:, 0], layout.arm.clip(q)
+        miss = np.asarray(layout.arm.end_effector(q)) - target
+        lost = np.hypot(miss[:, 0], miss[:, 1]) > ONWARD * reach
+        near = np.flatnonzero(~lost)
+        if near.size:
+            part = Observed(q[near], velocity[near], preview[near], _rows(observed.scene, near))
+            command[near], off = follow(part, layout)
+            lost[near] = off > LOST * reach
+        far = np.flatnonzero(lost)
+        if far.size:
+            command[far] = self.solve(target[far], q[far], _rows(observed.scene, far)).q
+        return self._certified(layout, observed, command[0] if single else command), state
+
+
+def _rows(scene: Scene, rows: npt.NDArray[np.int64]) -> Scene:
+    return scene[rows] if scene.batch_shape else scene
