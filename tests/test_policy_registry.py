@@ -29,6 +29,7 @@ BUNDLED = [
     "damped-least-squares",
     "hold",
     "jacobian-transpose",
+    "numpy-mlp",
     "projected-dls",
     "projected-mlp",
     "pseudo-inverse",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .jacobian import DampedLeastSquares as DampedLeastSquares
     from .jacobian import JacobianTranspose as JacobianTranspose
     from .jacobian import PseudoInverse as PseudoInverse
+    from .numpy_mlp import NumpyMLP as NumpyMLP
     from .projected import Projected as Projected
     from .projected import ProjectedDampedLeastSquares as ProjectedDampedLeastSquares
     from .projected_mlp import ProjectedMLP as ProjectedMLP
@@ -46,6 +47,7 @@ _WHERE = {
     "IKPolicy": "protocol",
     "IKSolution": "protocol",
     "JacobianTranspose": "jacobian",
+    "NumpyMLP": "numpy_mlp",
     "Projected": "projected",
     "ProjectedDampedLeastSquares": "projected",
     "ProjectedMLP": "projected_mlp",

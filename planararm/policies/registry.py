@@ -29,6 +29,7 @@ _ENTRIES: dict[str, Entry] = {
     "damped-least-squares": Entry("planararm.policies.jacobian:DampedLeastSquares"),
     "hold": Entry("planararm.policies.hold:Hold"),
     "jacobian-transpose": Entry("planararm.policies.jacobian:JacobianTranspose"),
+    "numpy-mlp": Entry("planararm.policies.numpy_mlp:NumpyMLP"),
     "projected-dls": Entry("planararm.policies.projected:ProjectedDampedLeastSquares"),
     "projected-mlp": Entry("planararm.policies.projected_mlp:ProjectedMLP", extra="torch"),
     "pseudo-inverse": Entry("planararm.policies.jacobian:PseudoInverse"),
