@@ -89,8 +89,11 @@ class Problem:
         )
 
     @cached_property
-    def _chain(self) -> tuple[Any, ...]:
-        """What the kernel needs to know of the arm and the discs; discs that all rows share stand there once."""
+    def chain(self) -> tuple[Any, ...]:
+        """What kernels need to know of the arm and the discs: lengths, base, link radius, centres, radii, mask.
+
+        Discs that all rows share stand there once.
+        """
         discs, m = self.obstacles, self.obstacles.num_obstacles
         count = self.num_rows if discs.batch_shape else 1
         mask = True if discs.mask is None else discs.mask
@@ -112,7 +115,7 @@ class Problem:
         measured = Measured(np.empty((count, num)), np.empty((count, num)), np.empty((count, num)))
         launch(
             measure_configurations, count, np.array(q, dtype=np.float64, order="C"), np.array(self.q),
-            np.array(self.target_position), *self._chain, *measured, grain=64,
+            np.array(self.target_position), *self.chain, *measured, grain=64,
         )  # fmt: skip
         return measured
 

@@ -10,8 +10,10 @@ import numpy.typing as npt
 from ..arm import FloatArray
 from ..errors import PolicyError
 from ..interface import EnvInterface, Observed
+from ..kernels.launch import launch, writable
+from ..kernels.polish import polish_batch
 from ..projection.command_filter import filter_command
-from ..projection.sequential import MAX_ITERATIONS, Projection, Source, project
+from ..projection.sequential import MAX_ITERATIONS, SLACK, Projection, Source, project
 from ..scene import Scene
 from ..validate import real_number, whole_number
 from .problem import Problem, make_problem
@@ -28,6 +30,28 @@ class _Answer:
         self.source = np.full(count, Source.NONE, dtype=np.int8)
         self.proposal = np.zeros(count, dtype=np.int64)
         self.clearance, self._miss = np.full(count, -np.inf), np.full(count, np.inf)
+
+    def polish(self, tolerance: float) -> npt.NDArray[np.int64]:
+        """Take the first proposals where a few Newton steps are all that they need; the rows where it is not.
+
+        Args:
+            tolerance: Distance to the aim that counts as met [m].
+        """
+        count = self.problem.num_rows
+        first = np.array(self.proposed[:, 0], order="C")
+        q, miss, clearance = np.empty_like(first), np.empty(count), np.empty(count)
+        done = np.empty(count, dtype=bool)
+        lengths, base, *others = self.problem.chain
+        launch(
+            polish_batch, count, first, np.array(self.problem.aim), lengths, base, self.problem.arm.reach, others[0],
+            *writable(self.problem.arm.joint_limits), *others[1:], self.problem.safety_margin + SLACK, tolerance,
+            q, miss, clearance, done,
+        )  # fmt: skip
+        self.q[done], self.safe[done], self._miss[done] = q[done], True, miss[done]
+        moved = (q != first).any(axis=1)
+        self.source[done] = np.where(moved, Source.PROJECTED, Source.PROPOSAL)[done]
+        self.clearance[done] = clearance[done]
+        return np.flatnonzero(~done)
 
     def take_over(
         self, rows: npt.NDArray[np.int64], found: Projection, proposal: int, tolerance: float
@@ -139,6 +163,8 @@ class Projected(IKPolicy):
         """
         num = answer.proposed.shape[1]
         rows, aim = np.arange(answer.problem.num_rows), answer.problem.aim
+        if self.task and not self.nearest:
+            rows = answer.polish(0.99 * self.tolerance * answer.problem.arm.reach)
         for k in range(num):
             if rows.size == 0:
                 return

@@ -60,7 +60,7 @@ class ProjectedMLP(Projected):
         weights: str | Path | None = None,
         *,
         tolerance: float = 1e-6,
-        num_tries: int = 4,
+        num_tries: int = 2,
         num_restarts: int = 8,
         max_iterations: int = 16,
         device: str = "cpu",
@@ -92,7 +92,7 @@ class ProjectedMLP(Projected):
     def proposals(self, problem: Problem) -> FloatArray:
         """The network's proposals in the order in which they are worth trying; see :meth:`Projected.proposals`."""
         reach = problem.arm.reach
-        offer = self.proposers.require(problem.arm)(problem, NEAR_ENOUGH * reach)
+        offer = self.proposers.require(problem.arm)(problem, NEAR_ENOUGH * reach, self.num_tries)
         ordered = offer.q[np.arange(problem.num_rows)[:, None], offer.order]
         onward = problem.error(problem.q) <= ONWARD * reach
         # The arm where it is comes in front of the others; where it has no place, the others move up by one.

@@ -140,6 +140,8 @@ class ProposalNetwork(nn.Module):
         mask: torch.Tensor,
         present: torch.Tensor,
         bearing: torch.Tensor | None = None,
+        *,
+        most: int | None = None,
     ) -> Proposals:
         """Propose.
 
@@ -149,6 +151,7 @@ class ProposalNetwork(nn.Module):
             mask: ``(N, M)`` bool, which of them are there.
             present: ``(N, n, 2)`` directions of the links where the arm is.
             bearing: ``(N,)`` of the targets [rad]; looked at if the first joint does not turn fully.
+            most: Answer only so many proposals of each target, the most confident ones, instead of all K + 1.
         """
         count, n, k = len(distance), self.num_joints, self.num_proposals
         about = target_features(distance)
@@ -162,12 +165,16 @@ class ProposalNetwork(nn.Module):
         context = self.context(hidden)
         onward, onward_logit = self._onward(context, distance, present)
         proposed = torch.cat([self.heads(hidden).view(count, k, n, 2), onward[:, None]], dim=1)
+        logits = torch.cat([self.confidences(hidden), onward_logit], dim=1)
+        if most is not None and most <= k:
+            logits, chosen = logits.topk(most, dim=1)
+            proposed = proposed.gather(1, chosen[:, :, None, None].expand(-1, -1, n, 2))
         stages = [unit(proposed)]
         # The context's share of the first layer is the same for all proposals: computed once.
         shared = F.linear(context, self.correction_in.weight[:, 2 * n + 3 :], self.correction_in.bias)[:, None]
         for _ in range(self.num_corrections):
             stages.append(self._corrected(stages[-1], distance, shared))
-        return Proposals(stages, torch.cat([self.confidences(hidden), onward_logit], dim=1))
+        return Proposals(stages, logits)
 
     def _pooled(
         self, about: torch.Tensor, distance: torch.Tensor, discs: torch.Tensor, mask: torch.Tensor

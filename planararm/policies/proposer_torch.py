@@ -21,8 +21,8 @@ try:
 except ImportError as cause:
     raise MissingExtraError("planararm.policies.proposer_torch", "torch") from cause
 
-CHUNK = 4096
-"""Rows that the network is given at once, so that memory stays bounded."""
+CHUNK = 2048
+"""Rows that the network is given at once, so that memory stays bounded and the cache serves."""
 
 SAME_PROPORTIONS = 1e-6
 
@@ -113,14 +113,17 @@ class Proposer:
             return f"the weights are for the joint limits {np.round(mine.joint_limits, 4).tolist()} or wider ones."
         return None
 
-    def __call__(self, problem: Problem, tolerance: float) -> Offer:
+    def __call__(self, problem: Problem, tolerance: float, most: int | None = None) -> Offer:
         """Propose, measure, order.
 
         Args:
             problem: N targets.
             tolerance: Distance to the target that counts as met [m].
+            most: Only so many proposals of each target, the most confident ones; the continuing one is among them or
+                not.
         """
-        arm, count, num = problem.arm, problem.num_rows, self.network.num_proposals + 1
+        num = self.network.num_proposals + 1 if most is None else min(most, self.network.num_proposals + 1)
+        arm, count = problem.arm, problem.num_rows
         q, logits = np.empty((count, num, arm.num_joints)), np.empty((count, num))
         aim = problem.aim
         for first in range(0, count, CHUNK):
@@ -135,6 +138,7 @@ class Proposer:
                     *(torch.from_numpy(part).to(self.device) for part in (frame.distance, frame.discs, frame.mask)),
                     torch.from_numpy(frame.present).to(self.device),
                     torch.from_numpy(frame.bearing).to(self.device, torch.float32),
+                    most=num,
                 )
             directions = answered.directions.cpu().numpy()
             q[rows] = joint_angles_from_directions(directions, frame.bearing, arm, problem.q[rows])
