@@ -12,6 +12,8 @@ import torch
 from planararm.learning.projected_torch import ProjectedTrainee
 
 PATH = Path(__file__).resolve().parent.parent / "examples" / "projection_in_the_loop.py"
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
 SPEC = importlib.util.spec_from_file_location("projection_in_the_loop", PATH)
 assert SPEC is not None
 assert SPEC.loader is not None
@@ -31,6 +33,8 @@ def test_the_projection_has_a_say_in_the_loss_and_in_its_gradient():
             "unit3", "hard", 0, 10, batch_size=16, network=example.SIZES, projection="qp", projected_weight=weight
         )
         loss = trainee.step()["loss"]
+        for _ in range(3):
+            trainee.step()
         return loss, torch.cat([value.detach().flatten() for value in trainee.network.parameters()])
 
     (without, bare), (with_it, guided) = parameters(0.0), parameters(1.0)

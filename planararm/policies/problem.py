@@ -12,8 +12,6 @@ import numpy as np
 
 from ..arm import FloatArray, PlanarArm
 from ..errors import InvalidInputError
-from ..kernels.launch import launch, writable
-from ..kernels.measure import measure_configurations
 from ..kinematics import wrap_angle
 from ..obstacles import Obstacles
 from ..scene import Scene
@@ -94,6 +92,8 @@ class Problem:
 
         Discs that all rows share stand there once.
         """
+        from ..kernels.launch import writable
+
         discs, m = self.obstacles, self.obstacles.num_obstacles
         count = self.num_rows if discs.batch_shape else 1
         mask = True if discs.mask is None else discs.mask
@@ -111,6 +111,9 @@ class Problem:
         Args:
             q: ``(N, K, n)`` [rad].
         """
+        from ..kernels.launch import launch
+        from ..kernels.measure import measure_configurations
+
         count, num = q.shape[:2]
         measured = Measured(np.empty((count, num)), np.empty((count, num)), np.empty((count, num)))
         launch(
