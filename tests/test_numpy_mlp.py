@@ -172,7 +172,7 @@ class TestPolicy:
         nets = {kind: small_network() for kind in ("joint", "pose")}
         config = duka.weights_of({"joint": small_network()})[1]
         save_pretrained(tmp_path / "w", tensors_of(nets), config)
-        with pytest.raises(WeightsError, match="missing.*position"):
+        with pytest.raises(WeightsError, match=r"missing.*position"):
             NumpyMLP(tmp_path / "w")
         save_pretrained(tmp_path / "w", tensors_of(nets), {"policy": "numpy-mlp"})
         with pytest.raises(WeightsError, match="describes no numpy-mlp"):
