@@ -1,6 +1,6 @@
 """What each part of projected-mlp adds: the penalty, the projection, the projection in training, the task term.
 
-    python benchmarks/ablation.py [--steps 1500] [--targets 5000] [--seed 0]
+    python benchmarks/ablation.py [--steps 3000] [--targets 5000] [--seed 0]
 
 Small networks, trained from the same weights on the same scenes (0-6 discs, 3 links) for the same number of steps in
 all, about five minutes on one core. The most confident proposal alone is asked, with no second try of any kind:
@@ -53,7 +53,7 @@ def confident(trainee: ProposalTrainee, batch, q: np.ndarray) -> np.ndarray:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--targets", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -19,7 +19,7 @@ from planararm.play.loop import run
 from planararm.play.model import PlayModel
 from planararm.play.records import HISTORY_SECONDS, Sample
 from planararm.play.scenes import free_start
-from planararm.play.view import overlay, snapshot, wrapped
+from planararm.play.view import MAX_ROWS, overlay, snapshot, wrapped
 from planararm.policies import available_policies
 from planararm.policies.registry import _ENTRIES, Entry
 from planararm.rendering.inputs import InputEvent
@@ -313,7 +313,9 @@ def test_switching_policies():
         model.next_policy()
         assert model.policy_name == name
         steps(model, 2)
-        assert model.answer.problem is None
+        # Made for another arm: it says so.
+        expected = "preset 'duka'" if name == "numpy-mlp" else None
+        assert model.answer.problem is None if expected is None else expected in model.answer.problem
     model.next_policy(-1)
     assert model.policy_name == names[-1]
     model.select_policy(0)
@@ -608,7 +610,7 @@ def test_the_panel_tells_everything():
     steps(model, 1)
     shapes = overlay(model, layout)
     shown = texts(shapes)
-    for text in ("single", "joints: 3    discs: 1", "closed-form", "solved", *available_policies()):
+    for text in ("single", "joints: 3    discs: 1", "closed-form", "solved", *available_policies()[:MAX_ROWS]):
         assert text in shown
     assert any(text.startswith(f"{model.tracking_error:.3f} m") for text in shown)
     assert f"{model.clearance:.3f} m" in shown

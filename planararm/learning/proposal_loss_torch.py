@@ -143,6 +143,8 @@ class ProposalLoss:
         return best + self.plain_share * free.mean() + 0.5 * (onward.mean() + self.nearness * change)
 
     def of_confidences(self, logits: torch.Tensor, judged: Judged, tolerance: float) -> torch.Tensor:
-        """Cross-entropy of the confidences with what the finished proposals do."""
-        good = (judged.miss < tolerance) & (judged.clearance > 0) & (judged.limit_violation <= 0)
+        """Cross-entropy of the confidences with what the finished proposals do; blind to discs if the cost is."""
+        good = (judged.miss < tolerance) & (judged.limit_violation <= 0)
+        if self.clearance_weight > 0:
+            good &= judged.clearance > 0
         return self.confidence_weight * F.binary_cross_entropy_with_logits(logits, good.detach().to(logits.dtype))

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arm import FloatArray
+from ..collision import certify_motion
 from ..interface import Observed
+from ..projection.sequential import project
 from ..scene import Scene
 from ..validate import whole_number
 from .following import follow
 from .hold import Hold
-from .problem import Problem
+from .problem import Problem, make_problem
 from .projected import Projected
 from .proposer_torch import ProposerSet
 
@@ -106,7 +108,9 @@ class ProjectedMLP(Projected):
         """The certified action towards the coming target; see :meth:`IKPolicy.predict`.
 
         An arm that is near its target follows it (:func:`planararm.policies.following.follow`), looking ahead as far
-        as the environment's preview goes and by extrapolation beyond it; the others go to what :meth:`solve` answers.
+        as the environment's preview goes and by extrapolation beyond it. The others go to the nearest answer to which
+        the straight way is certified, among those that all proposals lead to; where there is none, to the one that
+        the longest certified way leads towards.
         """
         layout, observed = self._observe(observation, episode_start)
         single = observed.q.ndim == 1
@@ -124,8 +128,40 @@ class ProjectedMLP(Projected):
             lost[near] = off > LOST * reach
         far = np.flatnonzero(lost)
         if far.size:
-            command[far] = self.solve(target[far], q[far], _rows(observed.scene, far)).q
+            command[far] = self._reachable_by_motion(target[far], q[far], _rows(observed.scene, far))
         return self._certified(layout, observed, command[0] if single else command), state
+
+    def _reachable_by_motion(self, target: FloatArray, q: FloatArray, scene: Scene) -> FloatArray:
+        """Which answer to go to from where the arm is: ``(N, n)`` [rad]."""
+        problem = make_problem(target, q, scene)
+        offer = self.proposers.require(problem.arm)(problem, NEAR_ENOUGH * problem.arm.reach)
+        count, num = offer.logits.shape
+        which = np.repeat(np.arange(count), num)
+        crowd = _rows(problem.scene(), which)
+        tried = project(
+            offer.q.reshape(count * num, -1),
+            crowd,
+            target_position=problem.aim[which],
+            nearest=False,
+            num_restarts=0,
+            task_tolerance=0.99 * self.tolerance,
+            max_iterations=self.max_iterations,
+        )
+        met = (tried.safe & (tried.task_error <= self.tolerance * problem.arm.reach)).reshape(count, num)
+        answer = self.solve(target, q, scene)
+        goals = np.concatenate([tried.q.reshape(count, num, -1), answer.q[:, None]], axis=1)
+        met = np.concatenate([met, np.ones((count, 1), dtype=bool)], axis=1)
+        which = np.repeat(np.arange(count), num + 1)
+        way = certify_motion(
+            problem.q[which], goals.reshape(len(which), -1), problem.arm, _rows(problem.scene(), which).obstacles,
+            margin=problem.safety_margin / 2,
+        )  # fmt: skip
+        certified, share = way.status == 1, way.fraction
+        travel = np.abs(goals - problem.q[:, None]).max(axis=-1).ravel()
+        # No joint travels 1e3 rad: first what is certified, the nearest first, then by how far the way is free.
+        cost = np.where(certified, travel, 1e3 * (2.0 - share)).reshape(count, num + 1)
+        chosen = np.where(met, cost, np.inf).argmin(axis=1)
+        return np.asarray(goals[np.arange(count), chosen])
 
 
 def _rows(scene: Scene, rows: npt.NDArray[np.int64]) -> Scene:
