@@ -40,7 +40,7 @@ class Record:
         best: The row of the lowest score; None before the first validation.
         best_config: What the trainee exported then.
         waited: Validations since then.
-        seconds: Time spent, all sessions together.
+        seconds: Time spent, interruptions not counted.
         numbers: The trainee's own.
     """
 

@@ -90,7 +90,7 @@ class Summary:
         step: Steps done.
         reason: ``"steps"``: all were taken; ``"patience"``: the score did not fall any more.
         best: The row of the history with the lowest score.
-        seconds: Time spent, all sessions together.
+        seconds: Time spent, interruptions not counted.
         history: All rows.
         curve: The picture; None if there is none.
         notes: What the user should know, one sentence each.
@@ -200,7 +200,7 @@ def train(
 
 
 class _Run:
-    """One session of a run."""
+    """A run, from its start or from a checkpoint."""
 
     def __init__(
         self, trainee: Trainee, folder: Path, validate_every: int, patience: int | None, progress: Progress
