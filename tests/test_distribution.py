@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import planararm
+from planararm.policies.pretrained import list_pretrained
 
 ROOT = Path(__file__).resolve().parent.parent
 SDIST_FOLDER = f"planararm-{planararm.__version__}/"
@@ -116,9 +117,15 @@ def test_sdist_holds_what_is_needed_to_test_it(unpacked: Path) -> None:
 @pytest.mark.parametrize("name", ["envs", "policies"])
 def test_sdist_holds_what_the_links_point_to(unpacked: Path, name: str) -> None:
     inside, top = unpacked / "planararm" / name, unpacked / name
-    assert {path.name: path.read_bytes() for path in top.iterdir()} == {
+    assert {path.name: path.read_bytes() for path in top.iterdir() if path.is_file()} == {
         path.name: path.read_bytes() for path in inside.iterdir() if path.is_file()
     }
+
+
+def test_the_weights_are_in_the_sdist_once_and_in_the_wheel(built: tuple[Path, Path], unpacked: Path) -> None:
+    held = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*.safetensors")}
+    assert held == {f"planararm/policies/weights/{name}/model.safetensors" for name in list_pretrained()}
+    assert held <= set(wheel_files(built[0]))
 
 
 def test_wheel_from_the_sdist_is_the_same(built: tuple[Path, Path], unpacked: Path, tmp_path: Path) -> None:
