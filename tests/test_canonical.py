@@ -90,9 +90,56 @@ def test_angles_of_the_present_directions_are_where_the_arm_is(seed: int, name: 
 def test_the_first_joint_takes_the_turn_nearest_to_where_it_is():
     arm = make_arm("unit3")
     up = np.array([[[[0.0, 1.0]] * 3]])
-    for first, expected in ((5.0, -1.5 * np.pi + 2 * np.pi), (-5.0, -1.5 * np.pi), (1.0, np.pi / 2)):
+    for first, expected in ((5.0, np.pi / 2), (-5.0, -1.5 * np.pi), (1.0, np.pi / 2), (-1.5, np.pi / 2)):
         found = joint_angles_from_directions(up, np.zeros(1), arm, np.array([[first, 0.0, 0.0]]))
-        assert found[0, 0, 0] == pytest.approx(expected if first != 5.0 else np.pi / 2, abs=1e-9)
+        assert found[0, 0, 0] == pytest.approx(expected, abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEED)
+def test_the_chosen_turn_is_the_best_of_all_within_the_limits(seed: int):
+    rng = np.random.default_rng(seed)
+    middle, half = rng.uniform(-4, 4, 4), rng.uniform(0.2, 8, 4)
+    limits = np.stack([middle - half, middle + half], axis=-1)
+    arm = PlanarArm(rng.uniform(0.3, 2, 4), limits)
+    q, bearing = rng.uniform(limits[:, 0], limits[:, 1], (5, 4)), rng.uniform(-np.pi, np.pi, 5)
+    directions = rng.uniform(0.1, 3, (5, 3, 4, 1)) * _unit(rng.uniform(-np.pi, np.pi, (5, 3, 4)))
+    found = joint_angles_from_directions(directions, bearing, arm, q)
+    assert (arm.limit_violation(found) == 0).all()
+    heading = np.arctan2(directions[..., 1], directions[..., 0]) + bearing[:, None, None]
+    relative = np.diff(heading, axis=-1, prepend=0.0)
+    turns = relative[..., None] + 2 * np.pi * np.arange(-6, 7)
+    inside = (turns >= limits[:, :1]) & (turns <= limits[:, 1:])
+    away = np.where(inside, np.abs(turns - q[:, None, :, None]), np.inf)
+    possible = inside.any(axis=-1)
+    best = np.take_along_axis(turns, away.argmin(axis=-1)[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(found[possible], best[possible], atol=1e-9)
+    low, high = (np.broadcast_to(side, found.shape) for side in limits.T)
+    assert ((found == low) | (found == high))[~possible].all()
+
+
+def _unit(angle: np.ndarray) -> np.ndarray:
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def test_an_angle_at_its_limit_stays_there():
+    arm = make_arm("unit3")
+    q = np.array([[2 * np.pi, np.pi, -np.pi], [-2 * np.pi, -np.pi, np.pi]])
+    for bearing in np.linspace(-np.pi, np.pi, 41):
+        heading = np.cumsum(q, axis=-1) - bearing
+        found = joint_angles_from_directions(_unit(heading)[:, None], np.full(2, bearing), arm, q)[:, 0]
+        np.testing.assert_allclose(found, q, atol=1e-9)
+
+
+def test_a_target_at_the_base_and_discs_that_all_rows_share():
+    arm = PlanarArm([1.0, 1.0], base=[2.0, 3.0])
+    shared = Obstacles([[3.0, 3.0], [2.0, 4.0]], [0.2, 0.1])
+    batch = frame(np.array([[2.0, 3.0], [2.0, 4.0]]), np.zeros((2, 2)), arm, shared)
+    np.testing.assert_array_equal(batch.bearing, [0.0, np.pi / 2])
+    np.testing.assert_allclose(batch.distance, [0.0, 0.5])
+    np.testing.assert_allclose(batch.discs[0, :, :2], [[0.5, 0.0], [0.0, 0.5]], atol=1e-7)
+    np.testing.assert_allclose(batch.discs[1, :, :2], [[0.0, -0.5], [0.5, 0.0]], atol=1e-7)
+    assert batch.mask.all()
 
 
 def test_seam():
@@ -114,3 +161,18 @@ def test_the_twin_for_tensors():
             found.detach().numpy(), joint_angles_from_directions(directions, bearing, arm, q), atol=1e-12
         )
         assert torch.autograd.gradcheck(joint_angles, (tensor, torch.tensor(bearing), arm))
+
+
+def test_the_twin_keeps_to_the_middle_of_each_range():
+    rng = np.random.default_rng(1)
+    arm = make_arm("duka")
+    angle, bearing = torch.tensor(rng.uniform(-3, 3, (200, 1, 3))), torch.tensor(rng.uniform(-3, 3, 200))
+    directions = torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+    found = joint_angles(directions.float(), bearing, arm)
+    assert found.dtype == torch.float64
+    assert (np.abs(found.numpy() - arm.joint_limits.mean(axis=1)) <= np.pi + 1e-6).all()
+    # Where every angle is within its limits, there is one way only, and both find it.
+    within = arm.limit_violation(found.numpy())[:, 0] == 0
+    assert within.sum() > 10
+    exact = joint_angles_from_directions(directions.float().numpy(), bearing.numpy(), arm, np.ones((200, 3)))
+    np.testing.assert_allclose(found.numpy()[within], exact[within], atol=1e-12)

@@ -151,6 +151,9 @@ class Problem:
             distance = np.hypot(away[:, 0], away[:, 1])
             wanted = np.clip(distance, arm.inner_reach + AIM_ROOM * arm.reach, (1 - AIM_ROOM) * arm.reach)
             beyond = (distance > arm.reach) | (distance < arm.inner_reach)
+            # From the very base every way out is as long: along x.
+            centred = distance == 0
+            away[centred], distance[centred] = [1.0, 0.0], 1.0
             aim[rows[beyond]] = arm.base + away[beyond] * (wanted / np.maximum(distance, AIM_ROOM))[beyond, None]
             moved = self._uncover(aim, rows) | beyond
             rows = rows[moved]

@@ -63,8 +63,8 @@ class ProjectedMLP(Projected):
         *,
         tolerance: float = 1e-6,
         num_tries: int = 2,
-        num_restarts: int = 8,
-        max_iterations: int = 16,
+        num_restarts: int = 4,
+        max_iterations: int = 10,
         device: str = "cpu",
     ) -> None:
         super().__init__(

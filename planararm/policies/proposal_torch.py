@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..arm import PlanarArm
 from ..errors import InvalidInputError, MissingExtraError
-from ..validate import exact_array, whole_number
+from ..validate import finite_array, whole_number
 
 try:
     import torch
@@ -97,13 +97,13 @@ class ProposalNetwork(nn.Module):
         num_corrections: int = 1,
     ) -> None:
         super().__init__()
-        n = len(link_lengths)
-        lengths = exact_array("link_lengths", link_lengths, (n,))
-        if abs(lengths.sum() - 1) > 1e-9 or (lengths <= 0).any():
+        lengths = finite_array("link_lengths", link_lengths)
+        if lengths.ndim != 1 or abs(lengths.sum() - 1) > 1e-9 or (lengths <= 0).any():
             raise InvalidInputError(f"link_lengths must be fractions of the reach that sum to one, got {lengths}.")
-        self.num_joints, self.first_joint_turns = n, bool(first_joint_turns)
-        self.num_proposals = whole_number("num_proposals", num_proposals, 1, 100)
-        self.num_corrections = whole_number("num_corrections", num_corrections, 0, 100)
+        self.num_joints = n = len(lengths)
+        self.first_joint_turns = bool(first_joint_turns)
+        self.num_proposals = num_proposals = whole_number("num_proposals", num_proposals, 1, 100)
+        self.num_corrections = num_corrections = whole_number("num_corrections", num_corrections, 0, 100)
         width = whole_number("width", width, 8, 4096)
         depth = whole_number("depth", depth, 0, 100)
         disc_width = whole_number("disc_width", disc_width, 4, 4096)
@@ -111,7 +111,7 @@ class ProposalNetwork(nn.Module):
         self.settings = {
             "link_lengths": [float(x) for x in lengths], "first_joint_turns": self.first_joint_turns,
             "num_proposals": num_proposals, "width": width, "depth": depth, "disc_width": disc_width,
-            "correction_width": correction_width, "num_corrections": num_corrections,
+            "correction_width": hidden, "num_corrections": num_corrections,
         }  # fmt: skip
         # As a scaled column, so that lengths times directions is one product; no parameter, not in the weights.
         self.register_buffer("lengths", torch.tensor(lengths, dtype=torch.float32)[:, None], persistent=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -81,12 +82,18 @@ class Proposer:
         try:
             with torch.random.fork_rng(devices=[]):
                 network = ProposalNetwork(**config["network"])
-            arm = config["arm"]
-            PlanarArm(arm["link_lengths"], arm["joint_limits"], link_radius=arm["link_radius"])
+            trained = config["arm"]
+            arm = PlanarArm(trained["link_lengths"], trained["joint_limits"], link_radius=trained["link_radius"])
         except (KeyError, TypeError, ValueError) as cause:
             raise WeightsError(
                 f"config.json of {str(name_or_folder)!r} describes no proposal network: {cause}"
             ) from cause
+        shares, seen = (arm.link_lengths / arm.reach).tolist(), network.settings["link_lengths"]
+        if len(shares) != len(seen) or not np.allclose(shares, seen, rtol=0, atol=SAME_PROPORTIONS):
+            raise WeightsError(
+                f"config.json of {str(name_or_folder)!r} describes an arm of links {shares} of its reach, but a "
+                f"network for links {seen}."
+            )
         check_tensors(tensors, {name: tuple(value.shape) for name, value in network.state_dict().items()})
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
         return cls(network, config, device)
@@ -226,8 +233,9 @@ def find_device(device: str) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.split(":")[0] not in ("cpu", "cuda"):
+    if not re.fullmatch(r"(cpu|cuda)(:\d{1,3})?", str(device)):
         raise UnknownNameError("device", device, ["auto", "cpu", "cuda"])
+    device = str(device)
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InvalidInputError(f"device {device!r}: torch {torch.__version__} finds no CUDA here; use 'cpu'.")
     return torch.device(device)

@@ -37,6 +37,9 @@ TASK_TOLERANCE = 1e-8
 CERTIFIED_STEP = 0.5
 """Largest joint change of one certified step [rad]."""
 
+SMALLEST_SHARE = 8
+"""Rows worth a thread of their own: those that are left for further starts are few and slow."""
+
 MAX_WAYPOINTS, STANDSTILL = 200, 1e-7
 """Steps on the way to an answer at most; joint changes below this [rad] end it."""
 
@@ -162,7 +165,7 @@ def _search(
         batch.target is not None, *writable(arm.link_lengths, arm.base), arm.link_radius, *writable(arm.joint_limits),
         *(part[chosen] for part in batch.discs), batch.scene.safety_margin, SLACK,
         settings["task_tolerance"] * arm.reach, settings["nearest"], settings["max_iterations"], answers.q,
-        answers.solved, answers.converged, answers.iterations, answers.clearance, answers.error, grain=64,
+        answers.solved, answers.converged, answers.iterations, answers.clearance, answers.error, grain=SMALLEST_SHARE,
     )  # fmt: skip
     return answers
 
