@@ -108,7 +108,7 @@ class ProposalNetwork(nn.Module):
         depth = whole_number("depth", depth, 0, 100)
         disc_width = whole_number("disc_width", disc_width, 4, 4096)
         hidden = whole_number("correction_width", correction_width, 4, 4096)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "link_lengths": [float(x) for x in lengths], "first_joint_turns": self.first_joint_turns,
             "num_proposals": num_proposals, "width": width, "depth": depth, "disc_width": disc_width,
             "correction_width": hidden, "num_corrections": num_corrections,
