@@ -159,7 +159,8 @@ class Projected(IKPolicy):
     def _project(self, answer: _Answer) -> None:
         """Try the proposals one after the other, the last one with further starts.
 
-        Where the tip has no room at the target, the nearest point where it has is aimed at.
+        Where the tip has no room at the target, the nearest point where it has is aimed at. Rows for which nothing safe
+        has come up are at least made free.
         """
         num = answer.proposed.shape[1]
         rows, aim = np.arange(answer.problem.num_rows), answer.problem.aim
@@ -167,7 +168,7 @@ class Projected(IKPolicy):
             rows = answer.polish(0.99 * self.tolerance * answer.problem.arm.reach)
         for k in range(num):
             if rows.size == 0:
-                return
+                break
             part = answer.problem if rows.size == answer.problem.num_rows else answer.problem.take(rows)
             found = project(
                 answer.proposed[rows, k],
@@ -180,6 +181,10 @@ class Projected(IKPolicy):
                 max_iterations=self.max_iterations,
             )
             rows = rows[answer.take_over(rows, found, k, self.tolerance * answer.problem.arm.reach)]
+        touching = np.flatnonzero(~answer.safe)
+        if touching.size and self.task:
+            found = project(answer.proposed[touching, 0], answer.problem.take(touching).scene())
+            answer.take_over(touching, found, 0, np.inf)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False

@@ -63,7 +63,7 @@ class ProjectedMLP(Projected):
         *,
         tolerance: float = 1e-6,
         num_tries: int = 2,
-        num_restarts: int = 4,
+        num_restarts: int = 8,
         max_iterations: int = 10,
         device: str = "cpu",
     ) -> None:
