@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from planararm import InvalidInputError, Obstacles, PlanarArm, Scene, UnknownNameError, make_arm, signed_distance
+from planararm import (
+    InvalidInputError,
+    Obstacles,
+    PlanarArm,
+    Scene,
+    UnknownNameError,
+    WeightsError,
+    make_arm,
+    signed_distance,
+)
 from planararm.learning import projected_torch, proposals_torch
 from planararm.learning.projected_torch import ProjectedTrainee
-from planararm.learning.proposal_loss_torch import Judge, ProposalLoss
+from planararm.learning.proposal_loss_torch import Judge, Judged, ProposalLoss
 from planararm.learning.proposals_torch import ProposalTrainee, Seen, turned
 from planararm.learning.scenes import MIXES, Batch, draw_batch
+from planararm.policies.pretrained import save_pretrained
 from planararm.policies.proposal_torch import ProposalNetwork, network_for
 
 SIZES = {"width": 16, "depth": 1, "disc_width": 8, "correction_width": 8, "num_proposals": 3}
 ARM = make_arm("unit3")
+
+CVXPYLAYERS_WARNS = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +39,11 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small_validation(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(proposals_torch, "VALIDATION_SIZE", 64)
 
 
 def trainee(kind=ProposalTrainee, steps: int = 20, **options):
@@ -157,6 +175,54 @@ class TestLoss:
 
         assert torch.autograd.gradcheck(cost, angle)
 
+    def test_the_judge_of_narrow_limits_in_the_middle_of_nowhere(self):
+        limits = np.array([[1.0, 2.0], [-3.0, -2.5], [2.0, 6.0], [-9.0, 9.0], [0.3, 0.3]])
+        arm = PlanarArm([0.2, 1.0, 0.4, 0.7, 0.1], limits, link_radius=0.05, base=[3.0, -2.0])
+        rng, batch = np.random.default_rng(4), draw_batch(2, 400, arm, "mixed")
+        seen = Seen(batch, arm, torch.device("cpu"))
+        q = rng.uniform(limits[:, 0], limits[:, 1], (400, 5))
+        q[200:] += rng.choice([0.0, 0.4, -0.4], (200, 5)) * rng.choice([0, 1], (200, 1))
+        heading = torch.tensor(np.cumsum(q, axis=1)) - seen["bearing"].double()[:, None]
+        judged = Judge(arm)(torch.stack([torch.cos(heading), torch.sin(heading)], dim=-1)[:, None].float(), **seen)
+        middle, half = limits.mean(axis=1), np.minimum(np.diff(limits, axis=1)[:, 0] / 2, np.pi)
+        beyond = np.maximum(np.where(half < np.pi, np.cos(half), -2.0) - np.cos(q - middle), 0.0).sum(axis=1)
+        np.testing.assert_allclose(judged.limit_violation[:, 0], beyond, atol=2e-6)
+        assert (beyond[:200] < 1e-12).all()
+        outside = arm.limit_violation(q) > 0
+        # A joint that a whole turn brings back is not outside: 0.4 rad beyond either of these ends leads nowhere else.
+        assert (beyond[outside & (np.abs(q[:, 3]) <= 9.0)] > 1e-4).all()
+        scale = arm.reach
+        np.testing.assert_allclose(
+            judged.clearance[:, 0],
+            np.minimum(signed_distance(q, arm, batch.scene.obstacles).min(axis=(1, 2)) / scale, 9.0),
+            atol=1e-5,
+        )
+
+    def test_the_loss_of_a_stage_by_hand(self):
+        loss = ProposalLoss(temperature=0.5, plain_share=0.2, nearness=0.3)
+        cost = torch.tensor([[0.1, 0.6, 0.4], [0.2, 0.2, 0.0]])
+        directions, present = torch.zeros(2, 3, 1, 2), torch.zeros(2, 1, 2)
+        directions[0, -1, 0, 0] = 2.0
+        weight = 1 / (1 + math.exp(-1.0))
+        best = (weight * 0.1 + (1 - weight) * 0.6 + 0.2) / 2
+        expected = best + 0.2 * (0.1 + 0.6 + 0.2 + 0.2) / 4 + 0.5 * (0.2 + 0.3 * 4 / 2)
+        assert float(loss.of_stage(cost, directions, present)) == pytest.approx(expected, rel=1e-6)
+
+    def test_cost_and_confidences_by_hand(self):
+        judged = Judged(
+            torch.tensor([[1e-4, 1e-4, 1e-4, 0.1]]),
+            torch.tensor([0.5, -0.02, 0.5, 0.5]).reshape(1, 4, 1, 1),
+            torch.tensor([[0.0, 0.0, 0.3, 0.0]]),
+        )
+        loss = ProposalLoss(margin=0.01, clearance_weight=2.0, confidence_weight=1.0)
+        np.testing.assert_allclose(loss.cost(judged), [[1e-4, 1e-4 + 0.06, 0.3001, 0.1]], rtol=1e-5)
+        sure, blind = torch.tensor([[9.0, -9.0, -9.0, -9.0]]), torch.tensor([[9.0, 9.0, -9.0, -9.0]])
+        assert float(loss.of_confidences(sure, judged, 1e-3)) == pytest.approx(math.log1p(math.exp(-9)), rel=1e-2)
+        assert float(loss.of_confidences(blind, judged, 1e-3)) > 2
+        # A network that is not to look at discs is not told that it touched one.
+        free = ProposalLoss(clearance_weight=0.0, confidence_weight=1.0)
+        assert float(free.of_confidences(blind, judged, 1e-3)) == pytest.approx(math.log1p(math.exp(-9)), rel=1e-2)
+
     def test_without_the_penalty_discs_are_not_seen(self):
         given = inputs()
         present = given.pop("present")[:, None]
@@ -199,11 +265,89 @@ class TestTraining:
         trained = {tuple(p) for p in draw_batch([3, 0], 512, ARM, "clutter").target_position}
         assert not validated & trained
 
+    @pytest.mark.parametrize("kind", [ProposalTrainee, ProjectedTrainee])
+    @pytest.mark.parametrize("done", [3, 4])
+    def test_goes_on_from_its_state_with_the_same_bits(self, kind: type[ProposalTrainee], done: int, small_validation):
+        whole, first, second = (trainee(kind, steps=9) for _ in range(3))
+        for _ in range(done):
+            whole.step()
+            first.step()
+        first.validate()
+        arrays, numbers = first.state()
+        kept = {name: value.copy() for name, value in arrays.items()}
+        first.step()
+        for name, value in arrays.items():
+            np.testing.assert_array_equal(value, kept[name], err_msg="the state is no copy")
+        second.load_state(arrays, json.loads(json.dumps(numbers)))
+        assert second.step_count == done
+        for _ in range(9 - done):
+            assert whole.step() == second.step()
+        for name, value in whole.weights().items():
+            np.testing.assert_array_equal(value, second.weights()[name])
+
+    def test_state_of_another_network(self):
+        arrays, numbers = trainee().state()
+        other = ProposalTrainee("unit3", "clutter", 3, 20, batch_size=16, network={**SIZES, "width": 24})
+        with pytest.raises(WeightsError, match="must have shape"):
+            other.load_state(arrays, numbers)
+
+    @pytest.mark.parametrize("scenes", list(MIXES))
+    @pytest.mark.parametrize("arm", ["unit2", "duka", "unit5"])
+    def test_every_mix_and_arm(self, arm: str, scenes: str):
+        run = ProposalTrainee(arm, scenes, 0, 4, batch_size=8, network=SIZES)
+        assert all(math.isfinite(run.step()["loss"]) for _ in range(4))
+
+    def test_training_leaves_torch_s_generator_alone(self):
+        before = torch.random.get_rng_state()
+        trainee().step()
+        assert torch.equal(before, torch.random.get_rng_state())
+
+    def test_confidences_become_stricter(self):
+        run = trainee(steps=10)
+        seen = []
+        for run.step_count in range(11):
+            seen.append(run.tolerance())
+        assert seen[0] == pytest.approx(1e-2)
+        assert seen[-1] == pytest.approx(1e-3)
+        assert (np.diff(seen) <= 0).all()
+
+    def test_begins_with_trained_weights(self, tmp_path):
+        folder = tmp_path / "begun"
+        begun = trainee()
+        begun.step()
+        save_pretrained(folder, *begun.export())
+        going = proposals_torch.make_trainee("unit3", "clutter", 1, 5, init=folder)
+        assert going.network.settings == begun.network.settings
+        for name, value in begun.weights().items():
+            np.testing.assert_array_equal(going.weights()[name], value)
+        # Arms of the same proportions have the same network.
+        proposals_torch.make_trainee(PlanarArm([2.0, 2.0, 2.0]), "clutter", 1, 5, init=folder)
+        with pytest.raises(WeightsError, match=r"begun' is nothing to begin with: .* for 3 links, the arm has 5"):
+            proposals_torch.make_trainee("unit5", "clutter", 1, 5, init=folder)
+        onward = projected_torch.make_trainee("unit3", "clutter", 1, 5, init=folder, num_projected=1)
+        assert (onward.policy, onward.num_projected) == ("projected-mlp", 1)
+        assert onward.network.settings == begun.network.settings
+        save_pretrained(tmp_path / "on", *onward.export())
+        again = projected_torch.make_trainee("unit3", "clutter", 1, 5, init=tmp_path / "on")
+        np.testing.assert_array_equal(again.weights()["heads.weight"], begun.weights()["heads.weight"])
+        with pytest.raises(WeightsError, match="is nothing to begin with"):
+            projected_torch.make_trainee("unit5", "clutter", 1, 5, init=folder)
+        with pytest.raises(WeightsError, match="holds weights of 'projected-mlp', not of 'torch-mlp'"):
+            proposals_torch.make_trainee("unit3", "clutter", 1, 5, init=tmp_path / "on")
+
+    def test_unknown_scenes(self):
+        with pytest.raises(UnknownNameError, match="Unknown kind of training scenes 'jungle'"):
+            ProposalTrainee("unit3", "jungle")
+
 
 class TestThroughTheProjection:
-    @pytest.mark.parametrize("projection", ["sequential", "qp"])
+    @CVXPYLAYERS_WARNS
+    @pytest.mark.parametrize("projection", ["sequential", "qp", "cvxpy"])
     def test_a_step(self, projection: str):
-        run = trainee(ProjectedTrainee, projection=projection)
+        if projection == "cvxpy":
+            pytest.importorskip("cvxpylayers")
+        options = {"batch_size": 4, "num_projected": 1} if projection == "cvxpy" else {"batch_size": 16}
+        run = ProjectedTrainee("unit3", "clutter", 3, 20, network=SIZES, projection=projection, **options)
         before = run.weights()
         assert math.isfinite(run.step()["loss"])
         assert any((before[name] != value).any() for name, value in run.weights().items())
@@ -230,6 +374,38 @@ class TestThroughTheProjection:
                 moved[index] += sign * step
                 shifted.append(_loss64(run, moved, seen))
             assert q.grad[index] == pytest.approx((shifted[0] - shifted[1]) / (2 * step), abs=2e-5)
+
+    @CVXPYLAYERS_WARNS
+    def test_our_kernel_and_cvxpylayers_agree(self):
+        pytest.importorskip("cvxpylayers")
+        seen = Seen(draw_batch(8, 4, ARM, "hard"), ARM, torch.device("cpu"))
+        start = np.random.default_rng(1).uniform(-2, 2, (4, 1, 3))
+        found = []
+        for projection in ("qp", "cvxpy"):
+            q = torch.tensor(start, requires_grad=True)
+            loss = trainee(ProjectedTrainee, projection=projection).projected_loss(q, seen)
+            loss.backward()
+            found.append((float(loss.detach()), q.grad.numpy()))
+        assert found[0][0] == pytest.approx(found[1][0], abs=1e-6)
+        np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-5)
+
+    def test_a_free_proposal_costs_its_distance_only(self):
+        run = trainee(ProjectedTrainee, vertex_weight=100.0)
+        batch = draw_batch(9, 12, ARM, "free")
+        seen = Seen(batch, ARM, torch.device("cpu"))
+        q = np.random.default_rng(2).uniform(-3, 3, (12, 2, 3))
+        miss = np.linalg.norm(ARM.end_effector(q) - batch.target_position[:, None], axis=-1) / ARM.reach
+        assert float(run.projected_loss(torch.tensor(q), seen)) == pytest.approx(miss.mean(), rel=1e-6)
+
+    def test_what_cannot_be_freed_costs_nothing(self):
+        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        ring = Obstacles(0.5 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)[None], np.full((1, 24), 0.15))
+        batch = Batch(np.array([[1.5, 1.0]]), Scene(ARM, ring))
+        q = torch.tensor([[[0.1, 0.2, 0.3]]], dtype=torch.float64, requires_grad=True)
+        loss = trainee(ProjectedTrainee).projected_loss(q, Seen(batch, ARM, torch.device("cpu")))
+        assert float(loss.detach()) == 0
+        loss.backward()
+        assert (q.grad == 0).all()
 
     def test_errors(self):
         with pytest.raises(UnknownNameError, match=r"Unknown projection 'qpp'.*Did you mean 'qp'"):
