@@ -141,3 +141,62 @@ def test_options_go_to_the_inner_policy_and_its_support_counts() -> None:
     assert policy.policy.damping == 0.3
     five = Scene(make_arm("unit5"), Obstacles.none())
     assert "closed-form answers exist" in (Projected("closed-form").supports(five) or "")
+
+
+class Several(Projected):
+    """Proposals from a table, as a network gives them."""
+
+    def __init__(self, table: np.ndarray, **options: Any) -> None:
+        super().__init__("hold", nearest=False, **options)
+        self.table = table
+
+    def proposals(self, problem: Any) -> np.ndarray:
+        return np.array(self.table)
+
+
+def test_later_proposals_are_tried_where_the_ones_before_fail() -> None:
+    scene, target, q = clutter(6, 200)
+    reached = make_policy("projected-dls").solve(target, q, scene)
+    rows = np.flatnonzero(reached.solved)
+    target, q, scene, good = target[rows], q[rows], scene[rows], reached.q[rows]
+    # A proposal that is right is kept to the bit, whichever place it has; one iteration leads nowhere else.
+    astray = np.random.default_rng(0).uniform(-2.5, 2.5, good.shape)
+    options: dict[str, Any] = {"num_restarts": 0, "max_iterations": 1}
+    for place in range(3):
+        table = np.stack([astray, astray + 0.1, astray - 0.1], axis=1)
+        table[:, place] = good
+        solution = Several(table, **options).solve(target, q, scene)
+        assert solution.solved.all()
+        which = solution.info["proposal"]
+        assert (which <= place).all()
+        assert (which == place).mean() > 0.5
+        np.testing.assert_allclose(solution.q[which == place], good[which == place], atol=1e-6)
+        assert (solution.info["source"][which == place] <= Source.PROJECTED).all()
+
+
+def test_of_proposals_that_all_miss_the_nearest_to_the_target_is_kept() -> None:
+    arm = make_arm("unit3")
+    scene = Scene(arm, Obstacles([[0.0, 2.0]], [0.3]))
+    table = np.random.default_rng(1).uniform(-1.0, 1.0, (1, 6, 3))
+    options: dict[str, Any] = {"num_restarts": 0, "max_iterations": 2}
+    target = np.array([[-2.0, -1.0]])
+    alone = [Several(table[:, [k]], **options).solve(target, np.zeros((1, 3)), scene) for k in range(6)]
+    assert not any(one.solved.any() for one in alone)
+    misses = [float(one.info["error"][0]) if one.info["source"][0] < Source.HELD else np.inf for one in alone]
+    together = Several(table, **options).solve(target, np.zeros((1, 3)), scene)
+    assert together.info["error"][0] == pytest.approx(min(misses), abs=1e-9)
+    assert together.info["proposal"][0] == int(np.argmin(misses))
+
+
+def test_a_nearly_right_proposal_is_polished_without_leaving_its_place() -> None:
+    scene, target, q = clutter(7, 100)
+    exact = make_policy("projected-dls").solve(target, q, scene)
+    rows = np.flatnonzero(exact.solved & (exact.info["clearance"] > 0.02))
+    start = exact.q[rows] + np.random.default_rng(2).normal(size=(len(rows), 3)) * 1e-3
+    start = scene.arm.clip(start)
+    solution = Several(start[:, None], num_restarts=0).solve(target[rows], q[rows], scene[rows])
+    assert solution.solved.all()
+    assert np.abs(solution.q - start).max() < 0.1
+    assert np.median(np.abs(solution.q - start).max(axis=1)) < 5e-3
+    assert (solution.info["source"] == Source.PROJECTED).all()
+    assert (clearance(solution.q, scene.arm, scene[rows].obstacles) >= scene.safety_margin).all()
