@@ -245,7 +245,7 @@ class TestProposer:
         ("change", "message"),
         [
             ({"network": None}, "describes no proposal network"),
-            ({"network": {"link_lengths": [1 / 3] * 3, "widht": 3}}, "describes no proposal network.*widht"),
+            ({"network": {"link_lengths": [1 / 3] * 3, "wide": 3}}, "describes no proposal network.*wide"),
             ({"network": {"link_lengths": [1 / 3] * 3, "width": -3}}, "describes no proposal network: width must be"),
             ({"arm": {"link_lengths": [1, 1, 1]}}, "describes no proposal network: 'joint_limits'"),
             ({"arm": [1, 1, 1]}, "describes no proposal network"),
