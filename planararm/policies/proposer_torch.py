@@ -80,10 +80,16 @@ class Proposer:
         """
         tensors, config = load_pretrained(name_or_folder, policy=policy)
         try:
+            # Without memory first: a stranger's config may ask for more of it than there is.
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                outline = ProposalNetwork(**config["network"])
+            check_tensors(tensors, {name: tuple(value.shape) for name, value in outline.state_dict().items()})
             with torch.random.fork_rng(devices=[]):
                 network = ProposalNetwork(**config["network"])
             trained = config["arm"]
             arm = PlanarArm(trained["link_lengths"], trained["joint_limits"], link_radius=trained["link_radius"])
+        except WeightsError:
+            raise
         except (KeyError, TypeError, ValueError) as cause:
             raise WeightsError(
                 f"config.json of {str(name_or_folder)!r} describes no proposal network: {cause}"
@@ -94,7 +100,6 @@ class Proposer:
                 f"config.json of {str(name_or_folder)!r} describes an arm of links {shares} of its reach, but a "
                 f"network for links {seen}."
             )
-        check_tensors(tensors, {name: tuple(value.shape) for name, value in network.state_dict().items()})
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
         return cls(network, config, device)
 
