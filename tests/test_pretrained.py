@@ -88,11 +88,32 @@ class TestRoundTrip:
             (WEIGHTS, {}, "'policy'"),
             (WEIGHTS, {"policy": "toy", "x": float("nan")}, "must be JSON"),
             (WEIGHTS, {"policy": "toy", "x": object()}, "must be JSON"),
+            (WEIGHTS, {"policy": "toy", "x": "x" * 2**20}, r"config would take 1,048,.* at most 1,048,576"),
+            ({1: np.ones(2)}, CONFIGURATION, "cannot be written as safetensors"),
+            ({"a": np.ones(2, dtype=np.longdouble)}, CONFIGURATION, "cannot be written as safetensors"),
+            ({"__metadata__": np.ones(2)}, CONFIGURATION, "No tensor can be named '__metadata__'"),
         ],
     )
     def test_what_cannot_be_saved(self, tmp_path: Path, tensors, config, match: str):
         with pytest.raises(InvalidInputError, match=match):
             save_pretrained(tmp_path / "w", tensors, config)
+
+    def test_what_would_not_be_read_is_not_saved(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(pretrained, "MAX_TENSOR_BYTES", 100)
+        with pytest.raises(InvalidInputError, match=r"tensors would take .* at most 100 are read"):
+            save_pretrained(tmp_path / "w", WEIGHTS, CONFIGURATION)
+        assert not (tmp_path / "w").exists()
+
+    @pytest.mark.parametrize("value", [np.array(2.0), np.zeros((0, 3)), np.arange(6.0).reshape(2, 3).T, [1.5, 2.5]])
+    def test_every_shape_and_layout_stays(self, tmp_path: Path, value):
+        tensors, _ = load_pretrained(save_pretrained(tmp_path, {"a": value}, CONFIGURATION), policy="toy")
+        assert tensors["a"].shape == np.shape(value)
+        np.testing.assert_array_equal(tensors["a"], value)
+
+    def test_leftovers_of_a_killed_process_are_removed(self, folder: Path):
+        (folder / f".{TENSORS}.abcdefgh").write_bytes(b"half")
+        pretrained.remove_leftovers(folder / TENSORS)
+        assert sorted(path.name for path in folder.iterdir()) == [CONFIG, TENSORS]
 
     def test_nan_is_not_saved(self, tmp_path: Path):
         with pytest.raises(WeightsError, match="'w' of tensors holds NaN"):
@@ -146,6 +167,42 @@ class TestTensors:
             load_pretrained(folder, policy="toy")
         assert not planted.exists()
 
+    @pytest.mark.parametrize(
+        ("data", "what"),
+        [
+            (pickle.dumps([1.0] * 9), "a pickle"),
+            (pickle.dumps([1.0] * 9, protocol=2), "a pickle"),
+            (b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'}", "a file of numpy.save"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        ],
+    )
+    def test_foreign_files_are_named_whatever_the_checksum(self, folder: Path, data: bytes, what: str):
+        for fix_checksum in (False, True):
+            rewrite_tensors(folder, data, fix_checksum)
+            with pytest.raises(WeightsError, match=f"is {what}.*, not safetensors; it was not opened"):
+                load_pretrained(folder, policy="toy")
+
+    def test_a_header_whose_length_begins_like_a_pickle(self, folder: Path):
+        header = json.dumps({"a": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}}).encode()
+        data = raw(header.ljust(128), bytes(16))
+        assert data[:1] == pickle.dumps(0)[:1]
+        rewrite_tensors(folder, data, fix_checksum=False)
+        with pytest.raises(WeightsError, match="does not belong to the config"):
+            load_pretrained(folder, policy="toy")
+        rewrite_tensors(folder, data)
+        np.testing.assert_array_equal(load_pretrained(folder, policy="toy")[0]["a"], np.zeros(2))
+
+    def test_a_type_that_numpy_does_not_have(self, folder: Path):
+        rewrite_tensors(folder, raw({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, bytes(4)))
+        with pytest.raises(WeightsError, match="type BF16, which NumPy does not have; save them as float32"):
+            load_pretrained(folder, policy="toy")
+
+    def test_a_name_twice_in_the_header(self, folder: Path):
+        entry = b'"a":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}'
+        rewrite_tensors(folder, raw(b"{" + entry + b"," + entry + b"}", bytes(16)))
+        with pytest.raises(WeightsError, match="is damaged: the name 'a' is there 2 times"):
+            load_pretrained(folder, policy="toy")
+
     @pytest.mark.parametrize("size", [0, 4, 8, 40, -1])
     def test_truncated(self, folder: Path, size: int):
         data = (folder / TENSORS).read_bytes()
@@ -174,6 +231,11 @@ class TestTensors:
                 bytes(24),
             ),
             raw({"a": {"dtype": "F64", "shape": [-1], "data_offsets": [0, 16]}}, bytes(16)),
+            raw({"a": {"dtype": "F64", "shape": [0, 2**62], "data_offsets": [0, 0]}}),
+            raw({"a": {"dtype": "F64", "shape": [1] * 1000, "data_offsets": [0, 8]}}, bytes(8)),
+            raw({"a": {"dtype": "C64", "shape": [2], "data_offsets": [0, 16]}}, bytes(16)),
+            raw({"a": {"dtype": "F64", "shape": [2], "data_offsets": [16, 32]}}, bytes(32)),
+            raw({"a": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}}, bytes(24)),
             raw({"a": {"dtype": "object", "shape": [2], "data_offsets": [0, 16]}}, bytes(16)),
             raw({"a": 3}, bytes(16)),
             raw(b"[1, 2]", bytes(16)),
@@ -221,6 +283,9 @@ class TestConfig:
             ("{", "is not JSON"),
             ("[1]", "must hold a JSON object, got list"),
             ('{"format": NaN}', "NaN is no JSON number"),
+            ('{"format": 1, "x": -Infinity}', "-Infinity is no JSON number"),
+            ('{"format": 1, "x": 1e999}', "1e999 is too large a number"),
+            ('{"format": 1, "policy": "toy", "policy": "x"}', "the name 'policy' is there 2 times"),
             ('{"format": true}', "as a whole number, got True"),
             ('{"format": 0}', "as a whole number, got 0"),
             ('{"policy": "toy"}', "as a whole number, got None"),

@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,16 @@ FORMAT = 1
 TENSORS, CONFIG = "model.safetensors", "config.json"
 MAX_TENSOR_BYTES, MAX_CONFIG_BYTES, MAX_HEADER_BYTES = 256 * 2**20, 2**20, 2**20
 BUNDLED = Path(__file__).parent / "weights"
+METADATA = "__metadata__"
+"""The one name that safetensors keeps for itself."""
+FOREIGN = {
+    b"PK": "a zip archive (perhaps of torch.save)",
+    b"\x80": "a pickle",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a file of numpy.save",
+    b"version https://git-lfs": "a pointer of Git LFS (git lfs pull fetches the file itself)",
+}
+"""How files begin that are taken for weights now and then."""
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -50,22 +61,23 @@ def save_pretrained(folder: str | Path, tensors: Mapping[str, npt.NDArray[Any]],
         The folder.
 
     Raises:
-        InvalidInputError: The config is not JSON-able or says no policy, or there are no tensors.
-        WeightsError: The folder cannot be written.
+        InvalidInputError: The config is not JSON-able or says no policy, or there are no tensors, or none that
+            :func:`load_pretrained` would read: too large, or of a type or name that the format does not have.
+        WeightsError: A tensor holds NaN or infinity, or the folder cannot be written.
     """
-    from safetensors.numpy import save
-
     if not tensors or not isinstance(config.get("policy"), str):
         raise InvalidInputError("Weights need at least one tensor, and a config that says whose: {'policy': ...}.")
-    _refuse_not_finite("tensors", tensors)
-    data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    data = _packed(tensors)
     written = {
         **config, "format": FORMAT, "planararm": version("planararm"), "sha256": hashlib.sha256(data).hexdigest()
     }  # fmt: skip
     try:
         text = json.dumps(written, indent=2, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, RecursionError) as cause:
         raise InvalidInputError(f"The config must be JSON without NaN or infinity: {cause}.") from cause
+    for what, size, most in (("tensors", len(data), MAX_TENSOR_BYTES), ("config", len(text), MAX_CONFIG_BYTES)):
+        if size > most:
+            raise InvalidInputError(f"The {what} would take {size:,} bytes; at most {most:,} are read.")
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +86,21 @@ def save_pretrained(folder: str | Path, tensors: Mapping[str, npt.NDArray[Any]],
     except OSError as cause:
         raise WeightsError(f"The weights cannot be written to {str(folder)!r}: {cause}.") from cause
     return folder
+
+
+def _packed(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    # order="C" and not ascontiguousarray, which turns a single number into an array of one.
+    arrays = {name: np.array(value, order="C") for name, value in tensors.items()}
+    _refuse_not_finite("tensors", arrays)
+    if METADATA in arrays:
+        raise InvalidInputError(f"No tensor can be named {METADATA!r}: the format keeps that name for itself.")
+    try:
+        return bytes(save(arrays))
+    except (SafetensorError, TypeError) as cause:
+        raise InvalidInputError(f"The tensors cannot be written as safetensors: {cause}.") from cause
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -89,6 +116,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what :func:`write_atomically` left of a file when the process was killed in the middle of it."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink(missing_ok=True)
 
 
 def load_pretrained(name_or_folder: str | Path, *, policy: str) -> tuple[Tensors, dict[str, Any]]:
@@ -107,7 +140,8 @@ def load_pretrained(name_or_folder: str | Path, *, policy: str) -> tuple[Tensors
         raise WeightsError(f"{str(folder)!r} holds weights of {config.get('policy')!r}, not of {policy!r}.")
     data = _read(folder / TENSORS, MAX_TENSOR_BYTES)
     if hashlib.sha256(data).hexdigest() != config.get("sha256"):
-        _explain(folder / TENSORS, data)
+        # What the file is, if it is no weights at all, says more than that its checksum is another.
+        _parse(folder / TENSORS, data)
         raise WeightsError(
             f"{str(folder / TENSORS)!r} does not belong to the config.json beside it (its SHA-256 is another); "
             "copy both files from the same place."
@@ -124,7 +158,7 @@ def read_config(name_or_folder: str | Path) -> dict[str, Any]:
     path = find_folder(name_or_folder) / CONFIG
     data = _read(path, MAX_CONFIG_BYTES)
     try:
-        config = json.loads(data.decode(), parse_constant=_refuse_constant)
+        config = parse_json(data.decode())
     except (ValueError, RecursionError) as cause:
         raise WeightsError(f"{str(path)!r} is not JSON: {cause}.") from cause
     if not isinstance(config, dict):
@@ -186,30 +220,37 @@ def check_tensors(tensors: Mapping[str, npt.NDArray[Any]], shapes: Mapping[str, 
             raise WeightsError(f"Tensor {name!r} must have shape {tuple(shape)}, got {tensors[name].shape}.")
 
 
-@cache
-def _signatures() -> dict[bytes, str]:
-    return {b"PK\x03\x04": "a zip archive (perhaps of torch.save)", b"\x80": "a pickle", b"\x89HDF": "an HDF5 file"}
+def parse_json(text: str) -> Any:
+    """JSON from a stranger: no NaN, no infinity, no name twice in an object (of which readers choose differently).
 
-
-def _explain(path: Path, data: bytes) -> None:
-    """Say what damaged or foreign tensors are, where that can be told."""
-    for signature, what in _signatures().items():
-        if data.startswith(signature):
-            raise WeightsError(f"{str(path)!r} is {what}, not safetensors; it was not opened.")
-    _parse(path, data)
+    Raises:
+        ValueError: It is something else.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique)
 
 
 def _parse(path: Path, data: bytes) -> Tensors:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if len(data) < 8 or not 2 <= int.from_bytes(data[:8], "little") <= min(len(data) - 8, MAX_HEADER_BYTES):
+    length = int.from_bytes(data[:8], "little")
+    for start, what in FOREIGN.items():
+        # The length of a header may begin like a pickle; after it comes the brace of the header itself.
+        if data.startswith(start) and data[8:9] not in (b"", b"{"):
+            raise WeightsError(f"{str(path)!r} is {what}, not safetensors; it was not opened.")
+    if len(data) < 8 or not 2 <= length <= min(len(data) - 8, MAX_HEADER_BYTES):
         raise WeightsError(
             f"{str(path)!r} is not safetensors, or cut short: its header does not fit ({len(data)} bytes)."
         )
     try:
+        parse_json(data[8 : 8 + length].decode())
         tensors: Tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as cause:
+    except KeyError as cause:
+        raise WeightsError(
+            f"{str(path)!r} holds numbers of type {cause.args[0]}, which NumPy does not have; save them as float32."
+        ) from cause
+    except (SafetensorError, ValueError, TypeError, OverflowError, RecursionError) as cause:
         raise WeightsError(f"{str(path)!r} is damaged: {cause}.") from cause
     if not tensors:
         raise WeightsError(f"{str(path)!r} holds no tensors.")
@@ -227,6 +268,21 @@ def _refuse_not_finite(where: str, tensors: Mapping[str, npt.NDArray[Any]]) -> N
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        name, count = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the name {name!r} is there {count} times")
+    return found
 
 
 def _read(path: Path, most: int) -> bytes:
