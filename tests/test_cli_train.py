@@ -270,6 +270,25 @@ def test_the_bar_shows_loss_score_and_speed():
         pass
 
 
+def test_the_bar_of_a_resumed_run_knows_the_best_and_fits_into_80_columns():
+    import io
+    import re
+
+    from rich.console import Console
+
+    file = io.StringIO()
+    with progress.BarProgress(Console(file=file, force_terminal=True, width=80)) as bar:
+        bar.begin(9000, 10000, 1.0, 0.03125)
+        bar.stepped(9001, 10000, 0.0272899)
+        bar.validated({"step": 9001, "loss": 0.1, "score": 0.0432109}, False)
+        bar.stepped(9002, 10000, 0.0272899)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+    assert "(best 0.0312)" in shown.split("9001", 1)[0]
+    last = shown.replace("\r", "\n").strip().splitlines()[-1]
+    assert " 9002/10000 loss 0.0273  score 0.0432 (best 0.0312) " in last
+    assert re.search(r" steps/s \d:\d\d:\d\d$", last)
+
+
 def test_lines_also_come_where_nothing_is_validated(monkeypatch, capsys):
     monkeypatch.setattr(progress, "QUIET", 0.0)
     lines = progress.PlainProgress()

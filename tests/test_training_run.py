@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -122,12 +123,13 @@ def test_killed_at_any_moment_it_goes_on_from_the_last_good_checkpoint(tmp_path)
         assert process.returncode == -signal.SIGKILL
         reached = checkpoint.read_checkpoint(folder).record.step
         assert 0 < reached < 80
+        (folder / ".checkpoint.safetensors.of_the_killed").write_bytes(b"half")
     last = start(folder, "--resume")
     assert last.communicate() == (None, "")
     assert undisturbed.communicate() == (None, "")
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
     assert timeless(rows(folder)) == timeless(rows(tmp_path / "whole"))
-    assert not [path for path in folder.iterdir() if path.name.startswith(".model")]
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_sigterm_waits_for_the_step_and_leaves_a_checkpoint(tmp_path):
@@ -322,6 +324,18 @@ def test_damaged_checkpoints_are_told(tmp_path):
         file.write_bytes(safetensors.numpy.save({"state.weight": np.ones(2)}, {"run": text}))
         with pytest.raises(WeightsError, match=message):
             go(Fit(4), tmp_path, resume=True)
+    file.write_bytes(good)
+    record = json.loads(json.dumps(asdict(checkpoint.read_checkpoint(tmp_path).record)))
+    for name, values in {
+        "settings": ([], 1), "numbers": (None,), "best_config": ("x",), "step": (-1, True, 1.0), "every": (0, "4"),
+        "loss_count": (-1, None), "waited": ([],), "loss_sum": ("x", None, 10**400), "seconds": ([1],),
+        "history": ({}, [1], [{"step": 4}], [{"step": 4, "loss": "x"}]), "best": (1, {}, {"score": 0.5}),
+    }.items():  # fmt: skip
+        for value in values:
+            text = json.dumps({"format": 1, **record, name: value})
+            file.write_bytes(safetensors.numpy.save({"state.weight": np.ones(2)}, {"run": text}))
+            with pytest.raises(WeightsError, match=f"is damaged: its {name} cannot be "):
+                go(Fit(4), tmp_path, resume=True)
     record = checkpoint.Record({**SETTINGS, "sizes": [1, 2]}, step=1, numbers={})
     checkpoint.write_checkpoint(tmp_path, checkpoint.Checkpoint(record, {"weight": np.ones(2)}, {}))
     with pytest.raises(WeightsError, match="does not fit what is trained"):

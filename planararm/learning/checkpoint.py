@@ -7,6 +7,7 @@ in it is ever executed.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidInputError, WeightsError
-from ..policies.pretrained import write_atomically
+from ..policies.pretrained import parse_json, write_atomically
 
 FORMAT = 1
 CHECKPOINT = "checkpoint.safetensors"
@@ -110,7 +111,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
         with safe_open(path, "numpy") as file:  # type: ignore[no-untyped-call]
             text = (file.metadata() or {}).get("run", "")
             arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        found = json.loads(text)
+        found = parse_json(text)
     except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as cause:
         raise WeightsError(f"{str(path)!r} is damaged, or no checkpoint: {cause}. {_ADVICE}") from cause
     return Checkpoint(_record(path, found), _under(STATE, arrays), _under(BEST, arrays))
@@ -126,9 +127,37 @@ def _record(path: Path, found: Any) -> Record:
         raise WeightsError(f"{str(path)!r} has format {version!r}, this planararm reads {FORMAT}. {_ADVICE}")
     del found["format"]
     record = Record(**found)
-    if not isinstance(record.settings, dict) or not isinstance(record.history, list):
-        raise WeightsError(f"{str(path)!r} is damaged: its settings or its history are of the wrong type. {_ADVICE}")
+    wrong = _wrong(record)
+    if wrong is not None:
+        raise WeightsError(f"{str(path)!r} is damaged: its {wrong} cannot be {getattr(record, wrong)!r:.80}. {_ADVICE}")
     return record
+
+
+def _wrong(record: Record) -> str | None:
+    """The name of what is of a wrong type or size, if anything is."""
+    for name in ("settings", "best_config", "numbers"):
+        if not isinstance(getattr(record, name), dict):
+            return name
+    for name, least in (("step", 0), ("every", 1), ("loss_count", 0), ("waited", 0)):
+        value = getattr(record, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            return name
+    for name in ("loss_sum", "seconds"):
+        if not _is_real(getattr(record, name)):
+            return name
+    if not isinstance(record.history, list) or not all(_is_row(row) for row in record.history):
+        return "history"
+    if record.best is not None and not (record.best in record.history and "score" in record.best):
+        return "best"
+    return None
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and {"step", "loss"} <= set(row) and all(_is_real(value) for value in row.values())
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _under(prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:

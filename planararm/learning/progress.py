@@ -13,6 +13,14 @@ QUIET = 30.0
 """Seconds after which a line is printed though nothing was validated."""
 
 
+ABSENT = "\N{EN DASH}"
+
+
+def _short(value: float) -> str:
+    """As many digits as leave room for the bar in 80 columns."""
+    return f"{value:.3g}"
+
+
 def duration(seconds: float) -> str:
     """A time as people say it."""
     whole = round(seconds)
@@ -42,7 +50,7 @@ class PlainProgress(Progress):
     def __exit__(self, *exception: object) -> None:
         return None
 
-    def begin(self, step: int, num_steps: int, seconds: float) -> None:
+    def begin(self, step: int, num_steps: int, seconds: float, best: float | None = None) -> None:
         """See :meth:`Progress.begin`."""
         self.step = self._first = step
         self._num_steps, self._began, self._told = num_steps, time.monotonic(), time.monotonic()
@@ -79,10 +87,17 @@ class BarProgress(PlainProgress):
     def __init__(self, console: Any) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
         super().__init__()
         told = TextColumn("loss {task.fields[loss]}  score {task.fields[score]}  {task.fields[speed]}", markup=False)
-        self._bars = Bars(BarColumn(), MofNCompleteColumn(), told, TimeRemainingColumn(), console=console)
+
+        # In a narrow terminal the bar is what gets shorter.
+        def whole() -> Column:
+            return Column(no_wrap=True)
+
+        count, left = MofNCompleteColumn(table_column=whole()), TimeRemainingColumn(table_column=whole())
+        self._bars = Bars(BarColumn(), count, told, left, console=console)
         self._task: Any = None
         self._best = ""
 
@@ -90,23 +105,25 @@ class BarProgress(PlainProgress):
         if self._task is not None:
             self._bars.stop()
 
-    def begin(self, step: int, num_steps: int, seconds: float) -> None:
+    def begin(self, step: int, num_steps: int, seconds: float, best: float | None = None) -> None:
         """Draw the bar; see :meth:`Progress.begin`."""
         self.step = self._first = step
         self._began = time.monotonic()
         # Not before: an error in the command's arguments should find no half-drawn bar.
         self._bars.start()
-        self._task = self._bars.add_task("", total=num_steps, completed=step, loss="", score="", speed="")
+        self._best = "" if best is None else _short(best)
+        score = f"(best {self._best})" if self._best else ABSENT
+        self._task = self._bars.add_task("", total=num_steps, completed=step, loss=ABSENT, score=score, speed="")
 
     def stepped(self, step: int, num_steps: int, loss: float) -> None:
         """Move the bar; see :meth:`Progress.stepped`."""
         self.step = step
         speed = (step - self._first) / max(time.monotonic() - self._began, 1e-9)
-        self._bars.update(self._task, completed=step, total=num_steps, loss=f"{loss:.4g}", speed=f"{speed:.3g} steps/s")
+        self._bars.update(self._task, completed=step, total=num_steps, loss=_short(loss), speed=f"{speed:.3g} steps/s")
 
     def validated(self, row: Row, is_best: bool) -> None:
         """Show the score; see :meth:`Progress.validated`."""
-        score = f"{row['score']:.4g}"
+        score = _short(row["score"])
         self._best = score if is_best else self._best
         self._bars.update(self._task, score=score if is_best else f"{score} (best {self._best})")
 

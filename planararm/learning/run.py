@@ -26,12 +26,13 @@ import numpy as np
 
 from .. import __version__
 from ..errors import InvalidInputError, MissingExtraError, PlanarArmError, WeightsError
-from ..policies.pretrained import CONFIG, TENSORS, save_pretrained, write_atomically
+from ..policies.pretrained import CONFIG, TENSORS, remove_leftovers, save_pretrained, write_atomically
 from ..validate import real_number, whole_number
 from .checkpoint import CHECKPOINT, Arrays, Checkpoint, Record, Row, read_checkpoint, write_checkpoint
 from .interrupts import Interrupts
 
 HISTORY, CURVE = "history.jsonl", "learning_curve.png"
+FILES = (TENSORS, CONFIG, HISTORY, CURVE, CHECKPOINT)
 NUM_ROWS = 500
 """Rows of the history, about, besides those with a validation."""
 MOST = 10**9
@@ -71,8 +72,8 @@ class Trainee(Protocol):
 class Progress:
     """What a run tells while it goes on; this one tells nobody."""
 
-    def begin(self, step: int, num_steps: int, seconds: float) -> None:
-        """The run starts, or goes on, at a step."""
+    def begin(self, step: int, num_steps: int, seconds: float, best: float | None = None) -> None:
+        """The run starts, or goes on, at a step, with the lowest score so far."""
 
     def stepped(self, step: int, num_steps: int, loss: float) -> None:
         """A step was taken."""
@@ -214,7 +215,7 @@ class _Run:
     def begin(self, found: Checkpoint | None, settings: dict[str, Any]) -> None:
         """Go back to a checkpoint, or make the first one."""
         if found is None:
-            for name in (TENSORS, CONFIG, HISTORY, CURVE, CHECKPOINT):
+            for name in FILES:
                 (self.folder / name).unlink(missing_ok=True)
             self.record = Record(settings, every=max(1, self.trainee.num_steps // NUM_ROWS))
         else:
@@ -225,12 +226,15 @@ class _Run:
                 raise WeightsError(
                     f"The checkpoint in {str(self.folder)!r} does not fit what is trained: {cause}."
                 ) from cause
+        for name in FILES:
+            remove_leftovers(self.folder / name)
         lines = "".join(json.dumps(row) + "\n" for row in self.record.history)
         write_atomically(self.folder / HISTORY, lines.encode())
         self.started = time.monotonic() - self.record.seconds
         if found is None:
             self.save()
-        self.progress.begin(self.record.step, self.trainee.num_steps, self.record.seconds)
+        best = None if self.record.best is None else self.record.best["score"]
+        self.progress.begin(self.record.step, self.trainee.num_steps, self.record.seconds, best)
 
     def is_over(self) -> bool:
         """Whether all steps are taken, or patience is at its end."""
