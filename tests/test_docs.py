@@ -85,7 +85,7 @@ def test_the_readme_s_policy_passes_the_check(
 def test_command_exists(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)
     if words[0] == "planararm":
-        assert callable(cli._parser().parse_args(words[1:]).run)
+        assert callable(cli.make_parser().parse_args(words[1:]).run)
     else:
         assert words[0] == "make", line
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
