@@ -195,8 +195,8 @@ def quantile_interval(values: Any, share: float, *, level: float = LEVEL) -> Int
     if count < 2:
         return UNKNOWN
     # From below and, for the upper end, from above: so the interval of -x at 1 - share is the mirrored one.
-    low = _order_statistic(math.ceil(count * share - 1e-9), count, (1 - level) / 2)
-    high = count + 1 - _order_statistic(math.ceil(count * (1 - share) + 1e-9), count, (1 - level) / 2)
+    low = _order_statistic(count * share, count, (1 - level) / 2)
+    high = count + 1 - _order_statistic(count * (1 - share), count, (1 - level) / 2)
     ends = np.partition(values, sorted({low - 1, high - 1}))
     return Interval(float(ends[low - 1]), float(ends[high - 1]))
 
@@ -310,10 +310,11 @@ def _binomial_quantile(tail: float, count: int, share: float) -> int:
     return k - 1 if k > 0 and bdtr(k - 1, count, share) >= tail else k
 
 
-def _order_statistic(rank: int, count: int, tail: float) -> int:
-    """Number of the value that is the given percentile of the resampled value of that rank."""
-    rank = min(max(rank, 1), count)
-    return min(max(math.ceil(count * float(betaincinv(rank, count - rank + 1, tail)) - 1e-9), 1), count)
+def _order_statistic(rank: float, count: int, tail: float) -> int:
+    """Number of the value that is the given percentile of the resampled value of that rank, rounded up."""
+    # Less what rounding may have added to a whole number.
+    whole = max(math.ceil(rank - 1e-9), 1)
+    return max(math.ceil(count * float(betaincinv(whole, count - whole + 1, tail)) - 1e-9), 1)
 
 
 def _expanded(resampled: FloatArray, count: int, level: float) -> Interval:
