@@ -34,6 +34,14 @@ class PolicyError(PlanarArmError, ValueError):
     """A policy broke its contract: wrong shape, wrong type, NaN, or it raised."""
 
 
+class PolicyTimeout(PolicyError):
+    """A policy took longer than it was allowed to."""
+
+
+class PolicyCrashed(PolicyError):
+    """The process of a policy ended unasked."""
+
+
 class UnknownNameError(PlanarArmError, ValueError):
     """A name is not among the known ones; the message suggests the nearest.
 

@@ -204,3 +204,56 @@ class EnvInterface:
         if self.control_mode == "position":
             return action
         return np.asarray(q, dtype=np.float64) + np.clip(action, -1.0, 1.0) * self.max_step
+
+    def pack(
+        self,
+        q: Any,
+        preview: Any,
+        scene: Scene,
+        *,
+        joint_velocity: Any = None,
+        desired_goal: Any = None,
+        time: float | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """The observation that an environment gives; undone by :meth:`unpack`.
+
+        Args:
+            q: ``(*batch, n)`` [rad].
+            preview: ``(*batch, P, 2)`` coming targets [m].
+            scene: Of batch shape ``()`` or ``(*batch,)``.
+            joint_velocity: ``(*batch, n)`` [rad/s]; default: at rest.
+            desired_goal: ``(*batch, 2)`` the present target [m]; default: the first that comes.
+            time: Moment [s] at which shuttling discs are shown, with the velocity that they have during the coming
+                step; None: where they are at time 0, at rest.
+
+        Raises:
+            InvalidInputError: More discs than there are slots, or another number of coming targets.
+        """
+        q, preview = np.asarray(q, dtype=np.float64), np.asarray(preview, dtype=np.float64)
+        batch, slots, m = q.shape[:-1], self.max_obstacles, scene.obstacles.num_obstacles
+        if m > slots:
+            raise InvalidInputError(f"The observation has room for {slots} discs, the scene has {m}.")
+        if preview.shape != (*batch, self.num_preview, 2):
+            raise InvalidInputError(f"preview must have shape {(*batch, self.num_preview, 2)}, got {preview.shape}.")
+        discs = scene.obstacles
+        here = np.asarray(discs.positions(0.0 if time is None else time))
+        moved = here if time is None else np.asarray(discs.positions(time + self.dt))
+        present = np.zeros((*batch, slots), dtype=bool)
+        present[..., :m] = True if discs.mask is None else discs.mask
+        centers, drift, radii = np.zeros((*batch, slots, 2)), np.zeros((*batch, slots, 2)), np.zeros((*batch, slots))
+        centers[..., :m, :], drift[..., :m, :], radii[..., :m] = here, (moved - here) / self.dt, discs.radii
+        blocks = [
+            q,
+            np.zeros_like(q) if joint_velocity is None else np.asarray(joint_velocity, dtype=np.float64),
+            preview.reshape(*batch, 2 * self.num_preview),
+            np.where(present[..., None], centers, 0.0).reshape(*batch, 2 * slots),
+            np.where(present, radii, 0.0),
+            np.where(present[..., None], drift, 0.0).reshape(*batch, 2 * slots),
+            present,
+        ]
+        goal = preview[..., 0, :] if desired_goal is None else np.asarray(desired_goal, dtype=np.float64)
+        return {
+            "observation": np.concatenate(blocks, axis=-1).astype(np.float32),
+            "achieved_goal": np.asarray(self.arm.end_effector(q)).astype(np.float32),
+            "desired_goal": goal.astype(np.float32),
+        }

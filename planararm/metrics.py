@@ -63,7 +63,9 @@ class ErrorSummary(NamedTuple):
     rmse: float
     mean: float
     median: float
+    p75: float
     p95: float
+    p98: float
     max: float
 
 
@@ -99,7 +101,7 @@ def answer_error(q: Any, q_held: Any, target_position: Any, arm: PlanarArm) -> F
 
 
 def summarize_errors(errors: Any, axis: int | None = None) -> ErrorSummary | Any:
-    """Root mean square, mean, median, 95th percentile and maximum.
+    """Root mean square, mean, median, percentiles and maximum.
 
     Args:
         errors: Tracking errors, finite.
@@ -118,12 +120,11 @@ def summarize_errors(errors: Any, axis: int | None = None) -> ErrorSummary | Any
             "score failures with answer_error."
         )
     if errors.size == 0:
-        return ErrorSummary(*[float("nan")] * 5)
+        return ErrorSummary(*[float("nan")] * len(ErrorSummary._fields))
     parts = (
         np.sqrt(np.mean(errors**2, axis=axis)),
         np.mean(errors, axis=axis),
-        np.median(errors, axis=axis),
-        np.percentile(errors, 95, axis=axis),
+        *np.percentile(errors, (50, 75, 95, 98), axis=axis),
         np.max(errors, axis=axis),
     )
     return ErrorSummary(*(float(part) if axis is None else part for part in parts))
@@ -169,9 +170,23 @@ def is_valid(q: Any, scene: Scene) -> npt.NDArray[np.bool_]:
     q = np.asarray(q, dtype=np.float64)
     finite = np.isfinite(q).all(axis=-1)
     usable = np.where(finite[..., None], q, 0.0)
-    within = scene.arm.limit_violation(usable) <= LIMIT_TOLERANCE
-    free = clearance(usable, scene) >= scene.safety_margin - CLEARANCE_TOLERANCE
-    return np.asarray(finite & within & free)
+    kept = keeps_limits_and_margin(scene.arm.limit_violation(usable), clearance(usable, scene), scene)
+    return np.asarray(finite & kept)
+
+
+def keeps_limits_and_margin(limit_violation: Any, clearance: Any, scene: Scene) -> npt.NDArray[np.bool_]:
+    """Whether measured configurations are valid, up to rounding.
+
+    Args:
+        limit_violation: ``(*batch,)`` excess over the joint limits [rad].
+        clearance: ``(*batch,)`` [m].
+        scene: For its safety margin.
+
+    Returns:
+        ``(*batch,)`` bool.
+    """
+    within = np.asarray(limit_violation) <= LIMIT_TOLERANCE
+    return np.asarray(within & (np.asarray(clearance) >= scene.safety_margin - CLEARANCE_TOLERANCE))
 
 
 def largest_joint_jump(q_path: Any) -> FloatArray:

@@ -10,6 +10,8 @@ from small_suite import small_suite
 
 from planararm import __version__
 from planararm.benchmark import results as module
+from planararm.benchmark import runner
+from planararm.benchmark.entrants import Entrant
 from planararm.benchmark.results import (
     MANIFEST,
     RESULTS,
@@ -19,7 +21,7 @@ from planararm.benchmark.results import (
     read_results,
     write_text_atomically,
 )
-from planararm.benchmark.runner import Entrant, Progress, run
+from planararm.benchmark.runner import Progress, run
 from planararm.benchmark.scoring import COLUMNS, TIMING_COLUMNS
 from planararm.benchmark.tasks import Suite
 from planararm.errors import FileFormatError, InvalidInputError
@@ -34,7 +36,7 @@ def untimed(rows):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("finished")
-    return out, run(ENTRANTS, small_suite(), out, seed=3)
+    return out, list(run(ENTRANTS, small_suite(), out, seed=3))
 
 
 def copied(finished, folder, size):
@@ -83,15 +85,14 @@ def test_resuming_after_truncation_at_any_byte(finished, tmp_path):
         assert len(read_manifest(folder)["runs"]) == 2
 
 
-def test_finished_rows_are_not_run_again(finished, tmp_path):
+def test_finished_rows_are_not_run_again(finished, tmp_path, monkeypatch):
     folder = copied(finished, tmp_path / "done", None)
 
-    class Refuses(ours.Base):
-        def solve(self, target_position, q, scene, *, target_orientation=None):
-            raise AssertionError("was asked again")
+    def refuses(worker, chunk):
+        raise AssertionError("was asked again")
 
-    entrants = [Entrant(name, Refuses) for name in ("base", "sometimes", "hold")]
-    assert run(entrants, small_suite(), folder, seed=3) == finished[1]
+    monkeypatch.setattr(runner.Worker, "__call__", refuses)
+    assert list(run(ENTRANTS, small_suite(), folder, seed=3)) == finished[1]
 
 
 def test_an_interruption_keeps_what_was_done(tmp_path):
@@ -169,7 +170,7 @@ def test_results_without_a_manifest(finished, tmp_path):
     [
         ("{", "cannot be read"),
         ("[]", "has format 'list'"),
-        ('{"format": 99}', "has format 99, this version of planararm reads 1"),
+        ('{"format": 99}', "has format 99, this version of planararm reads 2"),
     ],
 )
 def test_a_damaged_manifest(tmp_path, text, message):
@@ -212,9 +213,13 @@ def test_only_an_unfinished_line_is_dropped(tmp_path):
 
 def test_the_writer_writes_no_row_twice(finished, tmp_path):
     folder = copied(finished, tmp_path / "twice", None)
-    with ResultsWriter(folder) as writer:
-        writer.write(finished[1])
-    assert read_results(folder) == finished[1]
+    before = (folder / RESULTS).read_bytes()
+    lines = [line + "\n" for line in before.decode().splitlines()]
+    with ResultsWriter(folder, small_suite()) as writer:
+        writer.write(lines[:12], "base", 3, "ik", slice(0, 12))
+        assert (folder / RESULTS).read_bytes() == before
+        writer.write(lines[:12], "another", 3, "ik", slice(0, 12))
+    assert (folder / RESULTS).read_bytes() == before + "".join(lines[:12]).encode()
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -2,19 +2,24 @@
 
 Accuracy is averaged over every task that is not proven unreachable, whatever the policy made of it: a crash,
 a collision or a wrong claim stays in. Tasks that nobody can solve would measure the suite, not the policy;
-what the policy did with them is counted among the outcomes.
+what the policy did with them is counted among the outcomes. Rows of several seeds of a task count as one: their mean.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from ..metrics import TOLERANCES, ErrorSummary, Outcome, Truth, success_rates, summarize_errors
-from .scoring import Row
+from ..metrics import LIMIT_TOLERANCE, TOLERANCES, ErrorSummary, Outcome, Truth, success_rates, summarize_errors
+from .frame import Results, codes, distinct, mean_per_task
+from .intervals import Interval, success_interval
+
+MET = TOLERANCES.index(1e-2)
+"""Which of the tolerances success is ranked by."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +31,17 @@ class Score:
         num_rows: Rows that were there.
         success: Per tolerance of :data:`planararm.metrics.TOLERANCES`, the share of solvable tasks met
             validly; for a path, every step must be within the tolerance.
-        error: Over solvable tasks; of paths, root mean square, mean, median, 95th percentile and maximum of
-            the paths' own root mean square errors, but ``max`` is the largest error of any step.
+        success_interval: Of each of these, the 95 % interval of :mod:`planararm.benchmark.intervals`.
+        error: Over solvable tasks; of paths, statistics of the paths' own root mean square errors, but ``max`` is
+            the largest error of any step.
         collision_rate: Share of all rows with an answer (or a commanded motion) in a disc.
         limit_violation_rate: Share of all rows with an answer outside the joint limits.
+        certified: Share of the rows with an answer whose motion is certified free: the straight one from the start,
+            or every command along a path.
         largest_jump: Largest joint jump [rad].
         followed: Mean share of path steps within the suite's tolerance; NaN for single targets.
         solve_time: Median time per answer in a batch [s].
+        solve_time_p95: 95th percentile of the same.
         latency: Median duration of single calls [s].
         latency_p95: 95th percentile of the same.
         false_claims: Share of the rows claimed to be solved that the check refuted.
@@ -43,12 +52,15 @@ class Score:
     policy: str
     num_rows: int
     success: tuple[float, ...]
+    success_interval: tuple[Interval, ...]
     error: ErrorSummary
     collision_rate: float
     limit_violation_rate: float
+    certified: float
     largest_jump: float
     followed: float
     solve_time: float
+    solve_time_p95: float
     latency: float
     latency_p95: float
     false_claims: float
@@ -69,6 +81,7 @@ class Section:
     Attributes:
         title: Heading.
         kind: ``"ik"`` or ``"track"``.
+        arm: Name of the arm.
         num_tasks: Tasks in it.
         num_unreachable: Those proven unreachable.
         scores: Best first.
@@ -77,6 +90,7 @@ class Section:
 
     title: str
     kind: str
+    arm: str
     num_tasks: int
     num_unreachable: int
     scores: tuple[Score, ...]
@@ -88,15 +102,15 @@ class Leaderboard:
     """All sections, and success per group of tasks.
 
     Attributes:
-        arm: The arm of the sections: the one with the most tasks.
-        num_unreachable: Tasks of all arms that are proven unreachable.
-        sections: Inverse kinematics, tracking.
+        num_tasks: Tasks of all sections.
+        num_unreachable: Those of them that are proven unreachable.
+        sections: Inverse kinematics, then tracking, of every arm; the arm with the most tasks first.
         policies: Every policy, best first.
         groups: Names of the groups of tasks, with arm.
         by_group: Success at 1e-2 of the reach for every policy and group; None where it is not supported.
     """
 
-    arm: str
+    num_tasks: int
     num_unreachable: int
     sections: tuple[Section, ...]
     policies: tuple[str, ...]
@@ -104,122 +118,140 @@ class Leaderboard:
     by_group: dict[str, dict[str, float | None]]
 
 
-def group_name(row: Row) -> str:
-    """The group of a row's task."""
-    return str(row["task"]).rpartition("/")[0]
-
-
-def _column(rows: Sequence[Row], name: str) -> np.ndarray:
-    return np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
-
-
-def _statistic(values: np.ndarray, percentile: float) -> float:
+def _statistic(values: npt.NDArray[np.float64], percentile: float) -> float:
     known = values[np.isfinite(values)]
     return float(np.percentile(known, percentile)) if known.size else float("nan")
 
 
-def _share(part: np.ndarray) -> float:
+def _share(part: npt.NDArray) -> float:
     return float(part.mean()) if part.size else float("nan")
 
 
-def score(policy: str, rows: Sequence[Row]) -> Score:
+def met_within(results: Results) -> npt.NDArray[np.bool_]:
+    """Whether each row meets its task: ``(N, 4)``, one column per tolerance of :data:`planararm.metrics.TOLERANCES`."""
+    relative = results["error_max"] / results["reach"]
+    return np.asarray((results["valid"] == 1)[:, None] & (relative[:, None] <= np.array(TOLERANCES)))
+
+
+def score(policy: str, results: Results) -> Score:
     """The score of one policy on rows of one kind.
 
     Args:
         policy: Its name.
-        rows: Supported rows only; at least one.
+        results: Supported rows only; at least one.
     """
-    reach, error = _column(rows, "reach"), _column(rows, "error")
-    largest, truth = _column(rows, "error_max"), _column(rows, "truth")
-    valid, claimed = _column(rows, "valid").astype(bool), _column(rows, "claimed").astype(bool)
-    outcomes = Counter(str(row["outcome"]) for row in rows)
-    # Along a path it is the answers that are claimed, and the arm may not get there in time: only the check of the
-    # answers, which the outcome tells, refutes such a claim.
-    refuted = np.array(
-        [
-            row["outcome"] == Outcome.CLAIMED_WRONGLY
-            or (row["kind"] == "ik" and bool(row["claimed"]) and row["outcome"] != Outcome.OK)
-            for row in rows
-        ]
+    outcome = results["outcome"]
+    claimed = results["claimed"] == 1
+    # Of paths nothing is claimed.
+    refuted = (outcome == Outcome.CLAIMED_WRONGLY) | (claimed & (outcome != Outcome.OK))
+    hopeless = results["truth"] == Truth.UNREACHABLE
+    solvable = results.select(~hopeless)
+    met = mean_per_task(solvable, met_within(solvable))
+    relative = mean_per_task(
+        solvable, np.stack([solvable["error"], solvable["error_max"]], axis=1) / solvable["reach"][:, None]
     )
-    solvable, hopeless = truth != Truth.UNREACHABLE, truth == Truth.UNREACHABLE
-    summary = summarize_errors((error / reach)[solvable])
-    worst = (largest / reach)[solvable]
+    summary = summarize_errors(relative[:, 0])
+    followed = results["followed"]
+    motion = results["motion"]
+    moved = motion != None  # noqa: E711
     return Score(
         policy=policy,
-        num_rows=len(rows),
-        success=success_rates(worst, valid[solvable]),
-        error=summary._replace(max=float(worst.max()) if worst.size else float("nan")),
-        collision_rate=_share(_column(rows, "collision")),
-        limit_violation_rate=_share(_column(rows, "limit_violation") > 1e-9),
-        largest_jump=float(_column(rows, "joint_jump").max()),
-        followed=_share(_column([row for row in rows if row["followed"] is not None], "followed")),
-        solve_time=_statistic(_column(rows, "solve_time"), 50),
-        latency=_statistic(_column(rows, "latency"), 50),
-        latency_p95=_statistic(_column(rows, "latency"), 95),
+        num_rows=len(results),
+        success=tuple(float(share) for share in met.mean(axis=0)) if len(met) else (float("nan"),) * len(TOLERANCES),
+        success_interval=tuple(success_interval(column) for column in met.T),
+        error=summary._replace(max=float(relative[:, 1].max()) if len(relative) else float("nan")),
+        collision_rate=_share(results["collision"] == 1),
+        limit_violation_rate=_share(results["limit_violation"] > LIMIT_TOLERANCE),
+        certified=_share(motion[moved] == "certified"),
+        largest_jump=float(results["joint_jump"].max()),
+        followed=_share(followed[np.isfinite(followed)]),
+        solve_time=_statistic(results["solve_time"], 50),
+        solve_time_p95=_statistic(results["solve_time"], 95),
+        latency=_statistic(results["latency"], 50),
+        latency_p95=_statistic(results["latency"], 95),
         false_claims=_share(refuted[claimed | refuted]),
-        honesty=_share(~claimed[hopeless]),
-        outcomes=outcomes,
+        honesty=_share(~claimed[hopeless]) if (results["claimed"] >= 0).any() else float("nan"),
+        outcomes=Counter(outcome.tolist()),
     )
 
 
-def _split_by_policy(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    split: dict[str, list[Row]] = {}
-    for row in rows:
-        split.setdefault(row["policy"], []).append(row)
-    return split
-
-
-def _reason_against(rows: Sequence[Row], expected: int) -> str | None:
+def _reason_against(results: Results, expected: int) -> str | None:
     """Why rows make no comparable score: a part is unsupported, or missing."""
-    for row in rows:
-        if row["outcome"] == Outcome.UNSUPPORTED:
-            return str(row["message"])
-    if len({row["task"] for row in rows}) < expected:
-        return f"unfinished: {len({row['task'] for row in rows})} of {expected} tasks"
-    return None
+    unsupported = np.flatnonzero(results["outcome"] == Outcome.UNSUPPORTED)
+    if unsupported.size:
+        return str(results["message"][unsupported[0]])
+    there = _count_tasks(results)
+    return f"unfinished: {there} of {expected} tasks" if there < expected else None
 
 
-def _section(title: str, kind: str, rows: list[Row], policies: Sequence[str]) -> Section:
-    tasks = {row["task"]: row["truth"] for row in rows}
-    split = _split_by_policy(rows)
+def _count_tasks(results: Results) -> int:
+    group, _ = codes(results["group"])
+    return len(np.unique(group * (int(results["number"].max(initial=0)) + 1) + results["number"]))
+
+
+def _section(title: str, kind: str, arm: str, results: Results, policies: Sequence[str]) -> Section:
+    expected = _count_tasks(results)
+    unreachable = _count_tasks(results.select(results["truth"] == Truth.UNREACHABLE))
     scores, without = [], []
     for policy in policies:
-        own = split.get(policy, [])
-        reason = _reason_against(own, len(tasks)) if own else "not run"
+        own = results.select(results["policy"] == policy)
+        reason = _reason_against(own, expected) if len(own) else "not run"
         if reason is None:
             scores.append(score(policy, own))
         else:
             without.append((policy, reason))
     scores.sort(key=lambda s: (*s.rank_key, s.policy))
-    unreachable = sum(truth == Truth.UNREACHABLE for truth in tasks.values())
-    return Section(title, kind, len(tasks), unreachable, tuple(scores), tuple(without))
+    return Section(title, kind, arm, expected, unreachable, tuple(scores), tuple(without))
 
 
-def build_leaderboard(rows: Sequence[Row]) -> Leaderboard:
+def build_leaderboard(results: Results) -> Leaderboard:
     """Score all policies.
 
     Args:
-        rows: Result rows of one suite; at least one.
+        results: Result rows of one suite; at least one.
     """
-    arms = Counter(arm for _, arm in {(row["task"], row["arm"]) for row in rows})
-    arm = max(arms, key=lambda name: (arms[name], name))
-    policies = list(dict.fromkeys(row["policy"] for row in rows))
+    policies = results.policies
     sections = []
-    for kind, title in (("ik", "Inverse kinematics"), ("track", "Tracking in closed loop")):
-        own = [row for row in rows if row["kind"] == kind and row["arm"] == arm]
-        if own:
-            sections.append(_section(f"{title}, {arm}", kind, own, policies))
-    ranking = {s.policy: i for section in reversed(sections) for i, s in enumerate(section.scores)}
-    policies.sort(key=lambda name: (ranking.get(name, len(policies)), name))
-    groups = tuple(dict.fromkeys((group_name(row), row["arm"]) for row in rows))
+    by_kind = {kind: results.select(results["kind"] == kind) for kind in ("ik", "track")}
+    arms = distinct(results["arm"])
+    sizes = {arm: _count_tasks(by_kind["ik"].select(by_kind["ik"]["arm"] == arm)) for arm in arms}
+    for arm in sorted(arms, key=lambda name: -sizes[name]):
+        for kind, title in (("ik", "Inverse kinematics"), ("track", "Tracking in closed loop")):
+            own = by_kind[kind].select(by_kind[kind]["arm"] == arm)
+            if len(own):
+                sections.append(_section(f"{title}, {arm}", kind, arm, own, policies))
+    policies.sort(key=lambda name: _standing(name, sections))
+    groups = []
     by_group: dict[str, dict[str, float | None]] = {policy: {} for policy in policies}
-    for name, _ in groups:
-        split = _split_by_policy(row for row in rows if group_name(row) == name)
-        count = len({row["task"] for own in split.values() for row in own})
+    for name in distinct(results["group"]):
+        own = results.select(results["group"] == name)
+        groups.append((name, str(own["arm"][0])))
+        expected = _count_tasks(own)
         for policy in policies:
-            own = split.get(policy, [])
-            comparable = bool(own) and _reason_against(own, count) is None
-            by_group[policy][name] = score(policy, own).success[TOLERANCES.index(1e-2)] if comparable else None
-    unreachable = len({row["task"] for row in rows if row["truth"] == Truth.UNREACHABLE})
-    return Leaderboard(arm, unreachable, tuple(sections), tuple(policies), groups, by_group)
+            rows = own.select(own["policy"] == policy)
+            comparable = len(rows) and _reason_against(rows, expected) is None
+            by_group[policy][name] = _success_of(rows) if comparable else None
+    return Leaderboard(
+        sum(section.num_tasks for section in sections),
+        sum(section.num_unreachable for section in sections),
+        tuple(sections),
+        tuple(policies),
+        tuple(groups),
+        by_group,
+    )
+
+
+def _standing(policy: str, sections: Sequence[Section]) -> tuple:
+    """Sorts policies: by their place in the first section, those without one there by the second, and so on."""
+    for number, section in enumerate(sections):
+        for place, own in enumerate(section.scores):
+            if own.policy == policy:
+                return (number, place, policy)
+    return (len(sections), 0, policy)
+
+
+def _success_of(results: Results) -> float:
+    """Success at the tolerance that is ranked by."""
+    solvable = results.select(results["truth"] != Truth.UNREACHABLE)
+    relative, valid = solvable["error_max"] / solvable["reach"], solvable["valid"] == 1
+    return success_rates(relative, valid, (TOLERANCES[MET],))[0]

@@ -6,24 +6,27 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from .. import __version__
 from ..errors import FileFormatError, InvalidInputError
-from .scoring import COLUMNS, Row
+from .frame import Results, read_frame, scan, split_task
+from .scoring import COLUMNS
 from .tasks import Suite
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 RESULTS = "results.jsonl"
+_TAIL = 1 << 16
 REPORTED_PACKAGES = ("numpy", "scipy", "numba", "gymnasium", "torch")
-Key = tuple[str, str, int]
-"""What identifies a row: task, policy, seed."""
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
@@ -39,11 +42,6 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """:func:`write_bytes_atomically` of UTF-8 text."""
     write_bytes_atomically(path, text.encode("utf-8"))
-
-
-def key_of(row: Row) -> Key:
-    """Task, policy and seed of a row."""
-    return row["task"], row["policy"], row["seed"]
 
 
 def cpu_name() -> str:
@@ -121,24 +119,31 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def prepare_folder(
-    folder: Path, suite: Suite, policies: list[str], seed: int, *, fresh: bool = False
+    folder: Path,
+    suite: Suite,
+    fingerprints: Mapping[str, str],
+    seeds: Sequence[int],
+    *,
+    fresh: bool = False,
+    redo: bool = False,
 ) -> dict[str, Any]:
-    """Create the folder and its manifest, or check that what is there belongs to the same suite.
+    """Create the folder and its manifest, or check that what is there belongs to the same suite and policies.
 
     Policies and seeds are added to those of earlier runs, so that a leaderboard can grow.
 
     Args:
         folder: The results folder.
         suite: What is run.
-        policies: Names of the policies.
-        seed: Seed of the policies.
+        fingerprints: Of every policy, by name; rows of another fingerprint are not mixed in.
+        seeds: Seeds of the policies.
         fresh: Remove earlier results first; other files stay.
+        redo: Remove the rows of those policies that have changed since.
 
     Returns:
         The manifest.
 
     Raises:
-        InvalidInputError: The folder holds results of another suite, or is a file.
+        InvalidInputError: The folder holds results of another suite or of an earlier state of a policy, or is a file.
         FileFormatError: Its manifest is unreadable.
     """
     if folder.exists() and not folder.is_dir():
@@ -149,12 +154,15 @@ def prepare_folder(
         (folder / MANIFEST).unlink(missing_ok=True)
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
-        if manifest["suite"] != suite.name or manifest["suite_hash"] != suite.content_hash:
+        check_suite(folder, manifest, suite)
+        known = manifest["fingerprints"]
+        changed = [name for name, value in fingerprints.items() if known.get(name, value) != value]
+        if changed and not redo:
             raise InvalidInputError(
-                f"{os.fspath(folder)!r} holds results of suite {manifest['suite']!r} with the content hash "
-                f"{manifest['suite_hash'][:12]}, not of {suite.name!r} with {suite.content_hash[:12]}: their "
-                "scores cannot be mixed. Choose another --out folder, or --fresh."
+                f"{os.fspath(folder)!r} holds rows of {', '.join(changed)} from before the code, the weights or the "
+                "options changed. --redo runs them again, --fresh starts over, --out takes another folder."
             )
+        drop_policies(folder, changed)
     elif (folder / RESULTS).exists():
         raise InvalidInputError(f"{os.fspath(folder)!r} has {RESULTS} without {MANIFEST}; choose another --out folder.")
     else:
@@ -166,69 +174,109 @@ def prepare_folder(
             "tolerance": suite.tolerance,
             "columns": COLUMNS,
             "policies": [],
+            "fingerprints": {},
             "seeds": [],
             "runs": [],
         }
-    manifest["policies"] += [name for name in policies if name not in manifest["policies"]]
-    manifest["seeds"] += [seed] if seed not in manifest["seeds"] else []
+    manifest["policies"] += [name for name in fingerprints if name not in manifest["policies"]]
+    manifest["fingerprints"].update(fingerprints)
+    manifest["seeds"] += [seed for seed in seeds if seed not in manifest["seeds"]]
     manifest["runs"].append(here)
     folder.mkdir(parents=True, exist_ok=True)
     write_text_atomically(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     return manifest
 
 
+def check_suite(folder: Path, manifest: dict[str, Any], suite: Suite) -> None:
+    """Check that a folder's results are of this suite.
+
+    Raises:
+        InvalidInputError: They are of another suite, or of another version of it.
+    """
+    if manifest["suite"] != suite.name or manifest["suite_hash"] != suite.content_hash:
+        raise InvalidInputError(
+            f"{os.fspath(folder)!r} holds results of suite {manifest['suite']!r} with the content hash "
+            f"{manifest['suite_hash'][:12]}, not of {suite.name!r} with {suite.content_hash[:12]}: their "
+            "scores cannot be mixed. Choose another --out folder, or --fresh."
+        )
+
+
+def drop_policies(folder: Path, policies: Sequence[str]) -> None:
+    """Rewrite the results without the rows of some policies: wholly or not at all."""
+    path = folder / RESULTS
+    if not policies or not path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for _, row in scan(path):
+                if row["policy"] not in policies:
+                    file.write(json.dumps(row, separators=(",", ":")) + "\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def drop_unfinished_line(path: Path) -> None:
     """Cut off a last line without its end, which an interrupted run may leave."""
     if not path.exists():
         return
-    content = path.read_bytes()
-    complete = content.rfind(b"\n") + 1
-    if complete < len(content):
-        with path.open("r+b") as file:
-            file.truncate(complete)
+    with path.open("r+b") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - _TAIL)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
 
 
-def read_results(folder: Path) -> list[Row]:
+def read_results(folder: Path) -> Results:
     """All complete rows of a results folder, in the order in which they were written.
 
     Raises:
         FileFormatError: A line that is no result row.
     """
-    path = folder / RESULTS
-    if not path.exists():
-        return []
-    rows = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as cause:
-            raise FileFormatError(f"{os.fspath(path)!r}, line {number} is not JSON: {cause}") from cause
-        if not isinstance(row, dict) or set(row) != set(COLUMNS):
-            raise FileFormatError(f"{os.fspath(path)!r}, line {number} does not have the columns of a result row.")
-        rows.append(row)
-    return rows
+    return read_frame(Path(folder) / RESULTS)
 
 
 class ResultsWriter:
-    """Appends rows and flushes them, so that an interruption loses at most the chunk in hand.
+    """Appends rows and flushes them, so that an interruption loses at most the chunks in hand.
 
     Args:
         folder: A folder that :func:`prepare_folder` has prepared.
+        suite: The suite, for the sizes of its groups.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / RESULTS
-        drop_unfinished_line(self._path)
-        self.done: set[Key] = {key_of(row) for row in read_results(folder)}
-        self._file = self._path.open("a", encoding="utf-8")
+    def __init__(self, folder: Path, suite: Suite) -> None:
+        path = folder / RESULTS
+        self._sizes = {group.name: len(group) for group in suite.groups}
+        self._done: dict[tuple[str, int, str], npt.NDArray[np.bool_]] = {}
+        drop_unfinished_line(path)
+        if path.exists():
+            for _, row in scan(path):
+                group, number = split_task(row["task"])
+                if group in self._sizes and number < self._sizes[group]:
+                    self.done(row["policy"], row["seed"], group)[number] = True
+        self._file = path.open("a", encoding="utf-8")
 
-    def write(self, rows: Iterable[Row]) -> None:
-        """Append the rows that are not there yet."""
-        new = [row for row in rows if key_of(row) not in self.done]
-        self._file.write("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in new))
+    def done(self, policy: str, seed: int, group: str) -> npt.NDArray[np.bool_]:
+        """Which tasks of a group have their row."""
+        key = (policy, seed, group)
+        if key not in self._done:
+            self._done[key] = np.zeros(self._sizes[group], dtype=bool)
+        return self._done[key]
+
+    def write(self, lines: Iterable[str], policy: str, seed: int, group: str, chunk: slice) -> None:
+        """Append those rows of a chunk that are not there yet."""
+        done = self.done(policy, seed, group)[chunk]
+        self._file.write("".join(line for line, there in zip(lines, done, strict=True) if not there))
         self._file.flush()
-        self.done.update(key_of(row) for row in new)
+        done[:] = True
 
     def __enter__(self) -> Self:
         return self

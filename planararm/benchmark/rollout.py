@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from ..arm import FloatArray
 from ..dynamics import advance
+from ..errors import PolicyTimeout
+from ..interface import EnvInterface
 from ..metrics import tracking_error
-from ..policies.protocol import IKPolicy, check_solution
+from ..policies.protocol import IKPolicy, check_configuration, check_solution
 from ..scene import Scene
 from .tasks import TaskGroup
 
@@ -22,22 +24,38 @@ LATENCY_CALLS = 10
 
 MESSAGE_LENGTH = 300
 
+PATIENCE = 5
+"""Rows of a chunk that may time out one after the other; those behind them are not asked and count as timed out."""
+
+MAX_OBSTACLES = 8
+"""Disc slots of the observation on paths, as in the environments by default, unless a scene has more discs."""
+
 
 @dataclass
 class Answers:
     """What a policy answered, one row per task.
 
     Attributes:
-        q: ``(N, n)`` answers [rad]; NaN where it crashed.
+        q: ``(N, n)`` answers [rad]; NaN where there is none.
         claimed: ``(N,)`` bool: the policy said that the target is met.
-        messages: Row number to error message of the rows that crashed.
-        seconds: Time spent in successful calls divided by their rows, per row ``(N,)``; NaN where it crashed.
+        nominal_q: ``(N, n)`` what it proposed before a projection [rad]; NaN where it does not say.
+        messages: Row number to error message of the rows that crashed or timed out.
+        timed_out: Row numbers of those that timed out.
+        seconds: Time spent in successful calls divided by their rows, per row ``(N,)``; NaN without an answer.
     """
 
     q: FloatArray
     claimed: npt.NDArray[np.bool_]
+    nominal_q: FloatArray
     messages: dict[int, str]
+    timed_out: set[int]
     seconds: FloatArray
+
+    @classmethod
+    def none(cls, count: int, num_joints: int) -> Answers:
+        """No answers yet."""
+        nothing = np.full((count, num_joints), np.nan)
+        return cls(nothing, np.zeros(count, dtype=bool), nothing.copy(), {}, set(), np.full(count, np.nan))
 
 
 @dataclass
@@ -60,14 +78,13 @@ class TrackingRollout:
     Attributes:
         q_path: ``(N, T + 1, n)`` executed configurations [rad].
         errors: ``(N, T)`` tracking error after each step [m].
-        jump: ``(N,)`` largest difference of any joint between an answer and where the arm was then [rad].
-        limit_violation: ``(N,)`` largest excess of an answer over the joint limits [rad].
+        jump: ``(N,)`` largest difference of any joint between a command and where the arm was then [rad].
+        limit_violation: ``(N,)`` largest excess of a command over the joint limits [rad].
         contact: ``(N,)`` bool: some commanded motion would have met a disc.
         clearance: ``(N,)`` smallest clearance at the end of a step [m]; inf without discs.
-        claimed: ``(N,)`` bool: every answer was claimed to be solved.
-        false_claim: ``(N,)`` bool: some answer was claimed to be solved and was not within the tolerance.
-        messages: Row number to error message of the rows that crashed; they hold still from then on.
-        seconds: ``(N,)`` median over the steps of the time per answer [s]; NaN if there was none.
+        messages: Row number to error message of the rows that crashed or timed out; they hold still from then on.
+        timed_out: Row numbers of those that timed out.
+        seconds: ``(N,)`` median over the steps of the time per command [s]; NaN if there was none.
     """
 
     q_path: FloatArray
@@ -76,10 +93,9 @@ class TrackingRollout:
     limit_violation: FloatArray
     contact: npt.NDArray[np.bool_]
     clearance: FloatArray
-    claimed: npt.NDArray[np.bool_]
-    false_claim: npt.NDArray[np.bool_]
     messages: dict[int, str]
-    seconds: FloatArray = field(default_factory=lambda: np.zeros(0))
+    timed_out: set[int]
+    seconds: FloatArray
 
 
 def describe_failure(error: BaseException) -> str:
@@ -88,11 +104,21 @@ def describe_failure(error: BaseException) -> str:
     return text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}..."
 
 
-def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, scene: Scene) -> Answers:
-    """Ask a policy for a batch; where the call fails, halve the batch until the failing rows stand alone.
+def _timed(policy: IKPolicy, call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call returned, and the seconds that the policy took, without the way to a process of its own."""
+    began = time.perf_counter()
+    returned = call()
+    elapsed = time.perf_counter() - began
+    own = getattr(policy, "last_elapsed", None)
+    return returned, elapsed if own is None else float(own)
 
-    A call fails if it raises or if its answer breaks the contract (wrong type or shape, NaN). Arguments are
-    copies, so that a policy which writes into them changes only its own.
+
+def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, scene: Scene) -> Answers:
+    """Ask a policy for a batch; where the call fails, smaller batches follow until the failing rows stand alone.
+
+    A call fails if it raises or if its answer breaks the contract (wrong type or shape, NaN): the batch is halved.
+    If it times out its rows are asked one by one, for which the same time is allowed. Arguments are copies, so that a
+    policy which writes into them changes only its own.
 
     Args:
         policy: The policy.
@@ -101,16 +127,31 @@ def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, sce
         scene: Batch shape ``(N,)``.
     """
     count = len(q)
-    answers = Answers(np.full_like(q, np.nan), np.zeros(count, dtype=bool), {}, np.full(count, np.nan))
+    answers = Answers.none(count, q.shape[-1])
     pending = [(0, count)] if count else []
+    in_a_row = 0
     while pending:
         start, stop = pending.pop()
         rows = slice(start, stop)
+        if in_a_row >= PATIENCE:
+            answers.messages.update(
+                dict.fromkeys(range(start, stop), f"not asked: {in_a_row} rows before it timed out")
+            )
+            answers.timed_out.update(range(start, stop))
+            continue
+        arguments = (target_position[rows].copy(), q[rows].copy(), scene[rows])
         try:
-            began = time.perf_counter()
-            solution = policy.solve(target_position[rows].copy(), q[rows].copy(), scene[rows])
-            elapsed = time.perf_counter() - began
+            solution, seconds = _timed(policy, lambda: policy.solve(*arguments))  # noqa: B023
             check_solution(solution, q[rows].shape, type(policy).__name__)
+            nominal = _nominal(solution, q[rows].shape)
+        except PolicyTimeout as error:
+            if stop - start > 1:
+                pending += [(i, i + 1) for i in reversed(range(start, stop))]
+                continue
+            in_a_row += 1
+            answers.messages[start] = describe_failure(error)
+            answers.timed_out.add(start)
+            continue
         # Whatever somebody else's code raises, sys.exit included, costs its own rows and nothing more.
         except (Exception, SystemExit) as error:  # noqa: BLE001
             if stop - start == 1:
@@ -119,27 +160,33 @@ def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, sce
                 middle = (start + stop) // 2
                 pending += [(middle, stop), (start, middle)]
             continue
+        in_a_row = 0
         answers.q[rows] = solution.q
         answers.claimed[rows] = solution.solved
-        answers.seconds[rows] = elapsed / (stop - start)
+        answers.nominal_q[rows] = nominal
+        answers.seconds[rows] = seconds / (stop - start)
     return answers
 
 
-def _guarded(call: Callable[[], Any]) -> float | None:
-    """Seconds that a call took; None if it raised, which the measured calls report row by row."""
-    began = time.perf_counter()
+def _nominal(solution: Any, shape: tuple[int, ...]) -> Any:
+    """``nominal_q`` of an answer; NaN if it has none of the right shape."""
+    nominal = np.asarray(solution.info.get("nominal_q", np.nan))
+    return nominal if nominal.shape == shape and nominal.dtype.kind == "f" else np.nan
+
+
+def _guarded(policy: IKPolicy, call: Callable[[], Any]) -> float:
+    """Seconds that a call took; NaN if it raised, which the measured calls report row by row."""
     try:
-        call()
+        return _timed(policy, call)[1]
     except (Exception, SystemExit):  # noqa: BLE001
-        return None
-    return time.perf_counter() - began
+        return float("nan")
 
 
 def warm_up(policy: IKPolicy, group: TaskGroup) -> None:
     """One call that is not timed: compiles, loads weights, fills caches."""
     targets = group.targets if group.kind == "ik" else group.targets[:, 1]
-    _guarded(lambda: policy.solve(targets[:1].copy(), group.q_start[:1].copy(), group.scene[:1]))
-    _guarded(policy.reset)
+    _guarded(policy, lambda: policy.solve(targets[:1].copy(), group.q_start[:1].copy(), group.scene[:1]))
+    _guarded(policy, policy.reset)
 
 
 def rollout_ik(policy: IKPolicy, tasks: TaskGroup, *, latency_calls: int = LATENCY_CALLS) -> IKRollout:
@@ -150,7 +197,7 @@ def rollout_ik(policy: IKPolicy, tasks: TaskGroup, *, latency_calls: int = LATEN
         tasks: Targets ``(N, 2)``.
         latency_calls: Number of targets, spread over the batch, that are asked again alone and timed.
     """
-    _guarded(policy.reset)
+    _guarded(policy, policy.reset)
     answers = solve_rows(policy, tasks.targets, tasks.q_start, tasks.scene)
     latency = np.full(len(tasks), np.nan)
     if latency_calls:
@@ -158,62 +205,139 @@ def rollout_ik(policy: IKPolicy, tasks: TaskGroup, *, latency_calls: int = LATEN
             if i not in answers.messages:
                 row = slice(i, i + 1)
                 arguments = (tasks.targets[row].copy(), tasks.q_start[row].copy(), tasks.scene[row])
-                seconds = _guarded(lambda: policy.solve(*arguments))  # noqa: B023
-                latency[i] = np.nan if seconds is None else seconds
+                latency[i] = _guarded(policy, lambda: policy.solve(*arguments))  # noqa: B023
     return IKRollout(answers, latency)
 
 
-def scene_at(scene: Scene, moment: float) -> Scene:
-    """What a policy is shown: the discs where they are at a time [s]."""
-    if scene.obstacles.is_static:
-        return scene
-    return Scene(scene.arm, scene.obstacles.frozen_at(moment), scene.safety_margin)
+class _PathsFail(Exception):
+    """A call for several paths at once failed: they are followed one by one, from their start."""
 
 
-def rollout_tracking(policy: IKPolicy, tasks: TaskGroup, *, tolerance: float) -> TrackingRollout:
-    """Follow all paths of a group in closed loop.
+def layout_of(policy: IKPolicy, tasks: TaskGroup) -> EnvInterface:
+    """Observations and actions on a group's paths: those of ``Track-v0``, unless the policy knows one layout only."""
+    if policy.fixed_interface is not None:
+        return policy.fixed_interface
+    scene = tasks.scene
+    slots = max(MAX_OBSTACLES, scene.obstacles.num_obstacles)
+    return EnvInterface(scene.arm, max_obstacles=slots, dt=tasks.dt, safety_margin=scene.safety_margin)
 
-    At each step the policy is asked for the *next* point of the path from where the arm is; the arm moves as
-    in the environments (:func:`planararm.dynamics.advance`): limits clipped, velocity limits kept by one
-    factor, stopped just before contact. A path whose policy has crashed is not asked again: its arm holds
-    still.
+
+def rollout_tracking(policy: IKPolicy, tasks: TaskGroup) -> TrackingRollout:
+    """Follow all paths of a group in closed loop, as an episode of ``planararm/Track-v0`` does.
+
+    At each control step the policy's ``predict`` is given the environment's observation, the preview of which is the
+    *next* point of the path; the arm moves as in the environments (:func:`planararm.dynamics.advance`): limits
+    clipped, velocity limits kept by one factor, stopped just before contact. The paths of a group are followed at
+    once. If a call fails they are followed one by one; a path whose call fails then is not asked again, and its arm
+    holds still.
 
     Args:
         policy: The policy, warmed up.
         tasks: Target paths ``(N, T + 1, 2)``.
-        tolerance: Tracking error beyond which a claim to have solved is false [m].
     """
-    arm, scene, targets, dt = tasks.scene.arm, tasks.scene, tasks.targets, tasks.dt
-    count, steps = len(tasks), targets.shape[1] - 1
+    try:
+        return _follow(policy, tasks)
+    except _PathsFail:
+        parts, in_a_row = [], 0
+        for i in range(len(tasks)):
+            given_up = f"not asked: {in_a_row} paths before it timed out" if in_a_row >= PATIENCE else None
+            parts.append(_follow(policy, tasks[i : i + 1], given_up))
+            in_a_row = in_a_row + 1 if parts[-1].timed_out else 0
+        return _joined(parts)
+
+
+def _joined(parts: list[TrackingRollout]) -> TrackingRollout:
+    """Rollouts of single paths as one."""
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("q_path", "errors", "jump", "limit_violation", "contact", "clearance", "seconds")
+    }
+    messages = {i: part.messages[0] for i, part in enumerate(parts) if part.messages}
+    return TrackingRollout(**arrays, messages=messages, timed_out={i for i, part in enumerate(parts) if part.timed_out})
+
+
+def _follow(policy: IKPolicy, tasks: TaskGroup, given_up: str | None = None) -> TrackingRollout:
+    """Follow paths; ``given_up``: why the policy is not asked.
+
+    Raises:
+        _PathsFail: The policy failed, and there is more than one path.
+    """
+    arm, scene, dt, count = tasks.scene.arm, tasks.scene, tasks.dt, len(tasks)
+    steps = tasks.targets.shape[1] - 1
     q_path = np.repeat(tasks.q_start[:, None], steps + 1, axis=1)
+    velocity = np.zeros_like(tasks.q_start)
     jump, excess, lowest = np.zeros(count), np.zeros(count), np.full(count, np.inf)
-    contact, claimed, false_claim = np.zeros(count, bool), np.ones(count, bool), np.zeros(count, bool)
-    seconds = np.full((steps, count), np.nan)
-    messages: dict[int, str] = {}
-    _guarded(policy.reset)
+    contact = np.zeros(count, bool)
+    seconds = np.full(steps, np.nan)
+    messages, timed_out = ({0: given_up}, {0}) if given_up else ({}, set())
+    follower = _Follower(policy, tasks)
+    if not messages:
+        _guarded(policy, follower.begin)
     for step in range(steps):
         q = q_path[:, step]
         command = q.copy()
-        asked = np.array([i for i in range(count) if i not in messages], dtype=np.int64)
-        goal = targets[asked, step + 1]
-        answers = solve_rows(policy, goal, q[asked], scene_at(scene, step * dt)[asked])
-        messages.update({int(asked[i]): text for i, text in answers.messages.items()})
-        good = np.isfinite(answers.q).all(axis=-1)
-        rows, answer = asked[good], answers.q[good]
-        command[rows] = answer
-        seconds[step, rows] = answers.seconds[good]
-        jump[rows] = np.maximum(jump[rows], np.abs(answer - q[rows]).max(axis=-1))
-        excess[rows] = np.maximum(excess[rows], arm.limit_violation(answer))
-        away = tracking_error(arm.end_effector(answer), goal[good]) > tolerance
-        false_claim[rows] |= answers.claimed[good] & away
-        claimed[asked] &= answers.claimed
+        if not messages:
+            try:
+                command, seconds[step] = follower.command(q, velocity, step)
+            except (Exception, SystemExit) as error:
+                if count > 1:
+                    raise _PathsFail from error
+                messages[0] = describe_failure(error)
+                if isinstance(error, PolicyTimeout):
+                    timed_out.add(0)
+        jump = np.maximum(jump, np.abs(command - q).max(axis=-1))
+        excess = np.maximum(excess, follower.excess(command))
         moved = advance(q, command, scene, dt=dt, time=step * dt)
-        q_path[:, step + 1] = moved.q
+        q_path[:, step + 1], velocity = moved.q, moved.velocity
         contact |= moved.collision
         lowest = np.minimum(lowest, moved.clearance)
-    errors = tracking_error(arm.end_effector(q_path[:, 1:]), targets[:, 1:])
-    claimed[list(messages)] = False
-    typical = np.full(count, np.nan)
-    timed = np.isfinite(seconds).any(axis=0)
-    typical[timed] = np.nanmedian(seconds[:, timed], axis=0)
-    return TrackingRollout(q_path, errors, jump, excess, contact, lowest, claimed, false_claim, messages, typical)
+    errors = tracking_error(arm.end_effector(q_path[:, 1:]), tasks.targets[:, 1:])
+    typical = np.nanmedian(seconds) / count if np.isfinite(seconds).any() else np.nan
+    return TrackingRollout(q_path, errors, jump, excess, contact, lowest, messages, timed_out, np.full(count, typical))
+
+
+class _Follower:
+    """A policy as the environment would ask it along the paths of some tasks."""
+
+    def __init__(self, policy: IKPolicy, tasks: TaskGroup) -> None:
+        self._policy, self._tasks, self._layout = policy, tasks, layout_of(policy, tasks)
+        self._state: Any = None
+
+    def begin(self) -> None:
+        """Begin an episode; a failure shows at the first command."""
+        if self._policy.fixed_interface is None:
+            self._policy.bind(self._layout)
+        self._policy.reset()
+
+    def command(self, q: FloatArray, velocity: FloatArray, step: int) -> tuple[FloatArray, float]:
+        """The commanded configurations [rad], and the seconds that the policy took.
+
+        Raises:
+            PolicyError: The action is no action.
+            Exception: Whatever the policy raises.
+        """
+        layout, tasks = self._layout, self._tasks
+        last = tasks.targets.shape[1] - 1
+        coming = np.minimum(np.arange(step + 1, step + 1 + layout.num_preview), last)
+        observation = layout.pack(
+            q,
+            tasks.targets[:, coming],
+            tasks.scene,
+            joint_velocity=velocity,
+            desired_goal=tasks.targets[:, step],
+            time=step * tasks.dt,
+        )
+        first = np.full(len(q), step == 0)
+        (action, self._state), seconds = _timed(
+            self._policy,
+            lambda: self._policy.predict(observation, state=self._state, episode_start=first, deterministic=True),
+        )
+        checked = check_configuration(action, q.shape, f"{type(self._policy).__name__}.predict")
+        return layout.decode_action(q, checked), seconds
+
+    def excess(self, command: FloatArray) -> FloatArray:
+        """By how much commands leave the joint limits [rad], rounding to float32 not counted."""
+        arm = self._layout.arm
+        rounding = np.spacing(np.abs(arm.joint_limits).astype(np.float32)).max()
+        beyond = arm.limit_violation(command)
+        return np.asarray(np.where(beyond <= rounding, 0.0, beyond))

@@ -1,23 +1,29 @@
-"""Run policies on a suite: resumable, one row at a time on disk."""
+"""Run policies on a suite: resumable, chunk by chunk, on one core or on several, with the same numbers."""
 
 from __future__ import annotations
 
-import inspect
-import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidInputError, MissingExtraError, PlanarArmError, PolicyError
+from ..errors import InvalidInputError, MissingExtraError, PolicyError
 from ..policies.protocol import IKPolicy
-from ..policies.registry import available_policies, make_policy
+from .entrants import Entrant, Limits, distinct_entrants
+from .frame import Results
 from .results import ResultsWriter, prepare_folder, read_results
-from .rollout import describe_failure, rollout_ik, rollout_tracking, warm_up
-from .scoring import Row, score_ik, score_tracking, unsupported_rows
+from .rollout import rollout_ik, rollout_tracking, warm_up
+from .scoring import Rows, score_ik, score_tracking, unsupported_rows
 from .suites import load_suite
 from .tasks import Suite, TaskGroup
+from .threads import single_threaded
+
+AHEAD = 32
+"""Chunks per process that are handed out before the first of them is written: bounds what is in memory."""
 
 
 class Progress:
@@ -28,7 +34,7 @@ class Progress:
 
         Args:
             policies: Names of the policies.
-            num_tasks: Tasks for each of them.
+            num_tasks: Rows for each of them.
             num_rows: Rows that the run shall end with.
             num_done: Those of them that are there already.
         """
@@ -44,133 +50,161 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A policy that takes part.
+class Chunk:
+    """Some tasks of a group for one policy: what is computed at once, in whatever process.
 
     Args:
-        name: What the results call it; unique.
-        source: Anything that :func:`planararm.policies.make_policy` takes.
-        options: Its keyword arguments.
+        run: Tells runs apart in a process that serves several.
+        entrant: The policy.
+        seed: Of its randomness.
+        limits: Of policies in a process of their own.
+        suite: Name of the suite.
+        tolerance: The suite's.
+        tasks: The tasks.
+        where: Which tasks of the group they are.
+        names: Their names.
     """
 
-    name: str
-    source: Any
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def build(self, seed: int) -> IKPolicy:
-        """The policy; one whose class has an argument ``seed`` is given the run's seed.
-
-        Raises:
-            PlanarArmError: It cannot be built; see :func:`planararm.policies.make_policy`.
-        """
-        try:
-            policy = make_policy(self.source, **self.options)
-            takes_seed = "seed" in inspect.signature(type(policy)).parameters and "seed" not in self.options
-            if takes_seed and isinstance(self.source, str | type):
-                policy = make_policy(self.source, seed=seed, **self.options)
-        except PlanarArmError:
-            raise
-        except Exception as cause:
-            raise PolicyError(f"Policy {self.name!r} cannot be built: {describe_failure(cause)}") from cause
-        return policy
+    run: str
+    entrant: Entrant
+    seed: int
+    limits: Limits
+    suite: str
+    tolerance: float
+    tasks: TaskGroup
+    where: slice
+    names: list[str]
 
 
-def entrant(source: Any, options: Mapping[str, Any] | None = None) -> Entrant:
-    """An entrant named after its source, with its options if it has any: ``name(damping=0.1)``.
-
-    Args:
-        source: Name, import path, policy, class, function or agent.
-        options: Keyword arguments for its constructor.
-    """
-    if isinstance(source, Entrant):
-        return source
-    options = dict(options or {})
-    name = source if isinstance(source, str) else str(getattr(source, "__name__", type(source).__name__))
-    if options:
-        name += f"({', '.join(f'{key}={json.dumps(value, default=str)}' for key, value in options.items())})"
-    return Entrant(name, source, options)
+def run_chunk(policy: IKPolicy, chunk: Chunk) -> Rows:
+    """Result rows of a policy on some tasks of a group."""
+    tasks, head = chunk.tasks, (chunk.suite, chunk.entrant.name, chunk.seed, chunk.tasks, chunk.names)
+    reason = _reason_against(policy, tasks)
+    if reason is not None:
+        return unsupported_rows(*head, reason)
+    if tasks.kind == "ik":
+        return score_ik(*head, rollout_ik(policy, tasks), chunk.tolerance)
+    return score_tracking(*head, rollout_tracking(policy, tasks), chunk.tolerance)
 
 
-def bundled_entrants() -> tuple[list[Entrant], list[tuple[str, str]]]:
-    """Every available policy that can be built, and those that cannot, with the reason (a missing extra)."""
-    entrants, missing = [], []
-    for name in available_policies():
-        one = entrant(name)
-        try:
-            one.build(0)
-        except MissingExtraError as error:
-            missing.append((name, str(error)))
-        else:
-            entrants.append(one)
-    return entrants, missing
-
-
-def _unique(entrants: Sequence[Entrant]) -> list[Entrant]:
-    named: dict[str, Entrant] = {}
-    for one in entrants:
-        twin = named.setdefault(one.name, one)
-        if twin is not one and (twin.source, dict(twin.options)) != (one.source, dict(one.options)):
-            raise InvalidInputError(
-                f"Two different policies are called {one.name!r}; name them apart: Entrant('a name', policy)."
-            )
-    if not named:
-        raise InvalidInputError("There is no policy to run; name at least one.")
-    return list(named.values())
-
-
-def _support(policy: IKPolicy, tasks: TaskGroup) -> str | None:
-    reason = policy.supports(tasks.scene)
+def _reason_against(policy: IKPolicy, tasks: TaskGroup) -> str | None:
+    try:
+        reason = policy.supports(tasks.scene)
+    # A policy that fails to say what it supports is asked to solve: its rows will tell.
+    except (Exception, SystemExit):  # noqa: BLE001
+        return None
     return None if reason is None else str(reason)
 
 
-def run_chunk(policy: IKPolicy, name: str, seed: int, suite: Suite, tasks: TaskGroup, names: list[str]) -> list[Row]:
-    """Result rows of one policy on some tasks of a group.
+class Worker:
+    """Computes chunks; keeps the policies that it has built, warmed up, and one process of a policy at a time."""
 
-    Args:
-        policy: The policy.
-        name: What the results call it.
-        seed: Seed of its randomness.
-        suite: The suite, for its name and tolerance.
-        tasks: The tasks.
-        names: Their names.
+    def __init__(self) -> None:
+        self._run = ""
+        self._key: tuple[str, int] | None = None
+        self._policies: dict[tuple[str, int], IKPolicy] = {}
+        self._warm: set[tuple[str, int, str]] = set()
+        self._threads = ExitStack()
+
+    def build(self, run: str, entrant: Entrant, seed: int, limits: Limits) -> None:
+        """Build a policy, or find out that it cannot be built."""
+        if run != self._run:
+            self.close()
+            self._run = run
+        key = (entrant.name, seed)
+        if self._key is not None and self._key != key:
+            _end_process(self._policies[self._key])
+        self._policies[key], self._key = entrant.build(seed, limits), key
+
+    def __call__(self, chunk: Chunk) -> list[str]:
+        """The chunk's result rows as lines of JSON."""
+        key = (chunk.entrant.name, chunk.seed)
+        if chunk.run != self._run or key not in self._policies:
+            self.build(chunk.run, chunk.entrant, chunk.seed, chunk.limits)
+        if self._key is not None and self._key != key:
+            _end_process(self._policies[self._key])
+        self._key, policy = key, self._policies[key]
+        warm = (*key, chunk.tasks.name)
+        if warm not in self._warm:
+            self._limit_threads()
+            if _reason_against(policy, chunk.tasks) is None:
+                warm_up(policy, chunk.tasks)
+                # Its first call may have loaded a library with threads of its own.
+                self._limit_threads()
+            self._warm.add(warm)
+        return run_chunk(policy, chunk).lines
+
+    def _limit_threads(self) -> None:
+        self._threads.close()
+        self._threads.enter_context(single_threaded())
+
+    def close(self) -> None:
+        """Forget the policies, and end the process of the one that has one."""
+        for policy in self._policies.values():
+            _end_process(policy)
+        self._policies.clear()
+        self._warm.clear()
+        self._key = None
+        self._threads.close()
+
+
+def _end_process(policy: IKPolicy) -> None:
+    """End the process of a policy that has one of its own; it begins anew with the next call."""
+    from .isolation import IsolatedPolicy
+
+    if isinstance(policy, IsolatedPolicy):
+        policy.close()
+
+
+_worker = Worker()
+
+
+def compute(chunk: Chunk) -> list[str]:
+    """The rows of a chunk, in a worker's process."""
+    return _worker(chunk)
+
+
+def _plan(
+    suite: Suite, entrants: Sequence[Entrant], seeds: Sequence[int], limits: Limits, writer: ResultsWriter, run: str
+) -> Iterator[Chunk]:
+    """The chunks that have rows missing, in the order in which their rows are written."""
+    for one in entrants:
+        for seed in seeds:
+            for group in suite.groups:
+                done = writer.done(one.name, seed, group.name)
+                for where in group.chunks(suite.chunk_size):
+                    if not done[where].all():
+                        names = group.task_names(where)
+                        yield Chunk(run, one, seed, limits, suite.name, suite.tolerance, group[where], where, names)
+
+
+def _serial(chunks: Iterator[Chunk], worker: Worker) -> Iterator[tuple[Chunk, list[str]]]:
+    for chunk in chunks:
+        yield chunk, worker(chunk)
+
+
+def _parallel(chunks: Iterator[Chunk], jobs: int) -> Iterator[tuple[Chunk, list[str]]]:
+    """Chunks on several processes, given back in their order: the file grows as it does with one process.
+
+    Raises:
+        MissingExtraError: joblib is not installed.
+        PolicyError: A policy took its process down.
     """
-    tolerance = suite.tolerance
-    if tasks.kind == "ik":
-        answered = rollout_ik(policy, tasks)
-        return score_ik(suite.name, name, seed, tasks, names, answered, tolerance)
-    followed = rollout_tracking(policy, tasks, tolerance=tolerance * tasks.scene.arm.reach)
-    return score_tracking(suite.name, name, seed, tasks, names, followed, tolerance)
-
-
-def _run_group(
-    policy: IKPolicy,
-    one: Entrant,
-    seed: int,
-    suite: Suite,
-    group: TaskGroup,
-    writer: ResultsWriter,
-    progress: Progress,
-) -> None:
-    names = group.task_names
-    warm = False
-    for chunk in group.chunks():
-        tasks = group[chunk]
-        if not all((name, one.name, seed) in writer.done for name in names[chunk]):
-            reason: str | None = None
+    try:
+        from joblib import Parallel, delayed, parallel_config
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
+    except ImportError as cause:
+        raise MissingExtraError("--jobs", "report") from cause
+    with parallel_config(backend="loky", inner_max_num_threads=1), Parallel(jobs, return_as="generator") as parallel:
+        while block := list(islice(chunks, AHEAD * jobs)):
             try:
-                reason = _support(policy, tasks)
-            # A policy that fails to say what it supports is asked to solve: its rows will tell.
-            except (Exception, SystemExit):  # noqa: BLE001
-                reason = None
-            if reason is not None:
-                rows = unsupported_rows(suite.name, one.name, seed, tasks, names[chunk], reason)
-            else:
-                if not warm:
-                    warm_up(policy, tasks)
-                    warm = True
-                rows = run_chunk(policy, one.name, seed, suite, tasks, names[chunk])
-            writer.write(rows)
-        progress.advance(one.name, group.name, len(tasks))
+                yield from zip(block, parallel(delayed(compute)(chunk) for chunk in block), strict=True)
+            except TerminatedWorkerError as cause:
+                names = ", ".join(dict.fromkeys(chunk.entrant.name for chunk in block))
+                raise PolicyError(
+                    f"A process died while it ran one of {names}. What was done is kept; --isolate always gives each "
+                    "policy a process of its own, in which it costs its own rows only."
+                ) from cause
 
 
 def run(
@@ -178,23 +212,30 @@ def run(
     suite: str | Suite,
     out_dir: str | os.PathLike[str],
     *,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     fresh: bool = False,
+    redo: bool = False,
+    jobs: int = 1,
+    limits: Limits | None = None,
     progress: Progress | None = None,
-) -> list[Row]:
+) -> Results:
     """Score policies on a suite; what the folder already holds is not run again.
 
     Rows are appended to ``results.jsonl`` as they come. An interrupted run goes on where it stopped when it
-    is repeated with the same folder, and policies may be added to a folder later.
+    is repeated with the same folder, and policies may be added to a folder later. The numbers do not depend on
+    ``jobs``: chunks are fixed by the suite, and each is computed by one thread.
 
     Args:
-        policies: Names, import paths, policies, classes, functions, or :class:`Entrant` for a name of your
-            own.
-        suite: Name of a bundled suite, or a suite.
+        policies: Names, import paths, model files, policies, classes, functions, or :class:`Entrant` for a name of
+            your own.
+        suite: Name of a suite, see :func:`planararm.benchmark.suites.load_suite`, or a suite.
         out_dir: Folder for the results; created if need be.
-        seed: Given to policies that draw random numbers (those with an argument ``seed``). The tasks do not
-            depend on it.
+        seed: Given to policies that draw random numbers (those with an argument ``seed``); several: all of them. The
+            tasks do not depend on it.
         fresh: Throw the folder's results away first.
+        redo: Throw those rows away first whose policies have changed since.
+        jobs: Processes.
+        limits: Which policies get a process of their own, and what they may take there; default: :class:`Limits`.
         progress: Told how the run goes.
 
     Returns:
@@ -203,21 +244,58 @@ def run(
     Raises:
         UnknownNameError: No such suite or policy.
         PolicyError: A policy cannot be built. What it does wrong later costs its own rows only.
-        InvalidInputError: The folder holds results of another suite, or no policy was named.
+        InvalidInputError: The folder holds results of another suite or of changed policies, or no policy was named.
         FileFormatError: The folder's files are unreadable.
+        MissingExtraError: joblib is missing for several jobs.
     """
-    folder = Path(out_dir)
-    several = policies if isinstance(policies, list | tuple) else [policies]
-    entrants = _unique([entrant(one) for one in several])
-    built = [(one, one.build(seed)) for one in entrants]
-    tasks = load_suite(suite) if isinstance(suite, str) else suite
-    prepare_folder(folder, tasks, [one.name for one in entrants], seed, fresh=fresh)
-    progress = progress or Progress()
-    with ResultsWriter(folder) as writer:
-        names = {name for group in tasks.groups for name in group.task_names}
-        wanted = {(name, one.name, seed) for name in names for one in entrants}
-        progress.begin([one.name for one in entrants], len(names), len(wanted), len(wanted & writer.done))
-        for one, policy in built:
-            for group in tasks.groups:
-                _run_group(policy, one, seed, tasks, group, writer, progress)
+    folder, limits, progress = Path(out_dir), limits or Limits(), progress or Progress()
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise InvalidInputError(f"jobs must be a whole number >= 1, got {jobs!r}.")
+    seeds = list(dict.fromkeys([seed] if isinstance(seed, int) else seed))
+    entrants = distinct_entrants(policies if isinstance(policies, list | tuple) else [policies])
+    this = uuid.uuid4().hex
+    with ExitStack() as stack:
+        worker = Worker()
+        stack.callback(worker.close)
+        for one in entrants:
+            for value in seeds:
+                worker.build(this, one, value, limits)
+        tasks = load_suite(suite) if isinstance(suite, str) else suite
+        prepare_folder(folder, tasks, {one.name: one.fingerprint for one in entrants}, seeds, fresh=fresh, redo=redo)
+        writer = stack.enter_context(ResultsWriter(folder, tasks))
+        _announce(progress, tasks, entrants, seeds, writer)
+        chunks = _plan(tasks, entrants, seeds, limits, writer, this)
+        if jobs > 1:
+            worker.close()
+        computed = _serial(chunks, worker) if jobs == 1 else _parallel(chunks, jobs)
+        for chunk, lines in computed:
+            writer.write(lines, chunk.entrant.name, chunk.seed, chunk.tasks.name, chunk.where)
+            progress.advance(chunk.entrant.name, chunk.tasks.name, len(lines))
     return read_results(folder)
+
+
+def _announce(
+    progress: Progress, suite: Suite, entrants: Sequence[Entrant], seeds: Sequence[int], writer: ResultsWriter
+) -> None:
+    """Tell the progress what there is to do, and what was done in earlier runs."""
+    per_policy = len(suite) * len(seeds)
+    complete = {
+        (one.name, group.name): sum(
+            len(range(*where.indices(len(group))))
+            for seed in seeds
+            for where in group.chunks(suite.chunk_size)
+            if writer.done(one.name, seed, group.name)[where].all()
+        )
+        for one in entrants
+        for group in suite.groups
+    }
+    rows_there = sum(
+        int(writer.done(one.name, seed, group.name).sum())
+        for one in entrants
+        for seed in seeds
+        for group in suite.groups
+    )
+    progress.begin([one.name for one in entrants], per_policy, per_policy * len(entrants), rows_there)
+    for (policy, group_name), count in complete.items():
+        if count:
+            progress.advance(policy, group_name, count)

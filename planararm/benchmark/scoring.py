@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
+from ..collision import certify_motion
 from ..kinematics import manipulability
 from .rollout import IKRollout, TrackingRollout
 from .tasks import TaskGroup
 
 Row = dict[str, Any]
+"""A result row, with a value for every one of :data:`COLUMNS`."""
+
+MOTIONS = {1: "certified", 0: "contact", -1: "undecided"}
+"""What :func:`planararm.collision.certify_motion` finds, in words."""
 
 COLUMNS: dict[str, str] = {
     "suite": "name of the suite",
@@ -25,7 +33,7 @@ COLUMNS: dict[str, str] = {
     "num_obstacles": "number of discs in the scene",
     "truth": "ground truth: 1 the target can be met, 0 proven that it cannot, -1 unknown",
     "outcome": "ok, infeasible, missed, unsafe, claimed wrongly, crashed, timed out, undecided, unsupported",
-    "claimed": "the policy said that it met the target (track: at every step)",
+    "claimed": "ik: the policy said that it met the target",
     "valid": "limits and safety margin kept (track: and no commanded motion would have met a disc)",
     "error": "tracking error [m], of the arm held still if it crashed; track: root mean square of the path",
     "error_mean": "track: mean tracking error [m]",
@@ -34,6 +42,7 @@ COLUMNS: dict[str, str] = {
     "error_max": "track: largest tracking error [m]; ik: the same as error",
     "followed": "track: share of steps that end within the suite's tolerance of the target",
     "collision": "ik: the answer overlaps a disc; track: a commanded motion would have met one",
+    "motion": "straight motion from the start to the answer (track: every command): certified, contact or undecided",
     "clearance": "smallest distance to a disc [m], negative if they overlap; null without discs or answer",
     "limit_violation": "largest excess of an answered joint over its limits [rad]",
     "joint_jump": "largest change of any joint from where the arm was to the answer [rad]",
@@ -42,6 +51,7 @@ COLUMNS: dict[str, str] = {
     "jerk": "track: root mean square of the third derivative of the joint angles [rad/s^3]",
     "manipulability": "track: smallest manipulability on the way [m^2]",
     "q": "the answer [rad]; track: all executed configurations",
+    "nominal_q": "ik: what the policy proposed before its projection [rad]; null if it does not say",
     "message": "what the policy raised, or why it does not support the arm",
     "solve_time": "time per answer within a batch [s]; track: median over the steps",
     "latency": "duration of a call for this target alone, on a sample of tasks [s]",
@@ -52,40 +62,87 @@ TIMING_COLUMNS = ("solve_time", "latency")
 """Columns that differ between runs; all others are the same from the same seed."""
 
 
-def _values(column: Any, count: int) -> list[Any]:
-    """One JSON value per row: a row with NaN or infinity is None, a single value is repeated."""
-    if not isinstance(column, np.ndarray):
-        return column if isinstance(column, list) else [column] * count
-    values: list[Any] = column.tolist()
-    if column.dtype.kind == "f":
-        for row in np.flatnonzero(~np.isfinite(column).reshape(count, -1).all(axis=1)):
+class Rows:
+    """Result rows of some tasks as lines of JSON, in the order of the tasks.
+
+    Args:
+        suite: Name of the suite.
+        policy: Name of the policy.
+        seed: Seed of the policy.
+        group: The tasks.
+        names: Their names.
+        columns: The other columns: an array or a list with one entry per task, or one value for all.
+    """
+
+    def __init__(
+        self, suite: str, policy: str, seed: int, group: TaskGroup, names: list[str], columns: dict[str, Any]
+    ) -> None:
+        discs, count = group.scene.obstacles, len(group)
+        present = np.full(count, discs.num_obstacles) if discs.mask is None else np.asarray(discs.mask).sum(axis=-1)
+        known = {
+            "suite": suite,
+            "task": names,
+            "kind": group.kind,
+            "label": list(group.labels),
+            "policy": policy,
+            "seed": seed,
+            "arm": group.arm,
+            "reach": group.scene.arm.reach,
+            "num_obstacles": present,
+            "truth": group.truth,
+            **columns,
+        }
+        # Column by column the encoder is called for thousands of numbers at once, not for each row.
+        tokens = [_encoded(known.get(name), count) for name in COLUMNS]
+        pattern = "{" + ",".join(f"{json.dumps(name)}:%s" for name in COLUMNS) + "}\n"
+        self.lines = [pattern % row for row in zip(*tokens, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def as_dicts(self) -> list[Row]:
+        """The rows as a reader of the file gets them."""
+        return [json.loads(line) for line in self.lines]
+
+
+def _encoded(column: Any, count: int) -> list[str]:
+    """JSON of every entry of a column; a row with NaN or infinity is null."""
+    if isinstance(column, np.ndarray):
+        return _encoded_array(column)
+    if isinstance(column, list):
+        return ["null" if text is None else encode_basestring_ascii(text) for text in column]
+    return [json.dumps(column)] * count
+
+
+def _encoded_array(column: np.ndarray) -> list[str]:
+    """One call of the encoder for all rows, whose text is cut into rows again."""
+    if not len(column):
+        return []
+    known = np.isfinite(column).reshape(len(column), -1).all(axis=1) if column.dtype.kind == "f" else None
+    if column.ndim == 1:
+        values = column.tolist()
+        for row in np.flatnonzero(~known) if known is not None else ():
             values[row] = None
-    return values
-
-
-def _rows(suite: str, policy: str, seed: int, group: TaskGroup, names: list[str], columns: Row) -> list[Row]:
-    """One row per task, all columns present, in their documented order."""
-    discs, count = group.scene.obstacles, len(group)
-    present = np.full(count, discs.num_obstacles) if discs.mask is None else np.asarray(discs.mask).sum(axis=-1)
-    common = {
-        "suite": suite,
-        "task": names,
-        "kind": group.kind,
-        "label": list(group.labels),
-        "policy": policy,
-        "seed": seed,
-        "arm": group.arm,
-        "reach": group.scene.arm.reach,
-        "num_obstacles": present,
-        "truth": group.truth,
-    }
-    known = {**common, **columns}
-    table = [_values(known.get(name), count) for name in COLUMNS]
-    return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*table, strict=True)]
+        return json.dumps(values, separators=(",", ":"))[1:-1].split(",")
+    tokens = np.full(len(column), "null", dtype=object)
+    rows = np.flatnonzero(known) if known is not None else np.arange(len(column))
+    if rows.size:
+        inner = column.ndim - 1
+        text = json.dumps(column[rows].tolist(), separators=(",", ":"))[1 + inner : -1 - inner]
+        border = "]" * inner + "," + "[" * inner
+        tokens[rows] = ["[" * inner + part + "]" * inner for part in text.split(border)]
+    return tokens.tolist()
 
 
 def _messages(messages: dict[int, str], count: int) -> list[str | None]:
     return [messages.get(i) for i in range(count)]
+
+
+def _marked(rows: Iterable[int], count: int) -> Any:
+    """``(count,)`` bool: which rows are meant."""
+    marked = np.zeros(count, dtype=bool)
+    marked[list(rows)] = True
+    return marked
 
 
 def score_ik(
@@ -96,7 +153,7 @@ def score_ik(
     names: list[str],
     rollout: IKRollout,
     tolerance: float,
-) -> list[Row]:
+) -> Rows:
     """Rows of inverse-kinematics tasks.
 
     Args:
@@ -108,36 +165,40 @@ def score_ik(
         rollout: The answers.
         tolerance: A target counts as met within this tracking error, fraction of the reach.
     """
-    scene, count = group.scene, len(group)
-    q = rollout.answers.q
-    crashed = np.zeros(count, dtype=bool)
-    crashed[list(rollout.answers.messages)] = True
-    usable = np.where(crashed[:, None], group.q_start, q)
-    error = metrics.answer_error(q, group.q_start, group.targets, scene.arm)
-    valid = metrics.is_valid(q, scene)
-    clearance = np.where(crashed, np.nan, metrics.clearance(usable, scene))
+    scene, count, answers = group.scene, len(group), rollout.answers
+    q = answers.q
+    failed, timed_out = _marked(answers.messages, count), _marked(answers.timed_out, count)
+    usable = np.where(failed[:, None], group.q_start, q)
+    error = metrics.tracking_error(scene.arm.end_effector(usable), group.targets)
+    clearance = metrics.clearance(usable, scene)
+    excess = scene.arm.limit_violation(usable)
+    valid = ~failed & metrics.keeps_limits_and_margin(excess, clearance, scene)
+    motion = certify_motion(group.q_start, usable, scene.arm, scene.obstacles).status
     outcome = metrics.classify(
         met=error <= tolerance * scene.arm.reach,
         valid=valid,
-        claimed=rollout.answers.claimed,
+        claimed=answers.claimed,
         truth=group.truth,
-        crashed=crashed,
+        crashed=failed & ~timed_out,
+        timed_out=timed_out,
     )
-    return _rows(
+    return Rows(
         suite, policy, seed, group, names,
         {
             "outcome": [str(name) for name in outcome],
-            "claimed": rollout.answers.claimed,
+            "claimed": answers.claimed,
             "valid": valid,
             "error": error,
             "error_max": error,
-            "collision": clearance < 0,
-            "clearance": clearance,
-            "limit_violation": scene.arm.limit_violation(usable),
+            "collision": ~failed & (clearance < 0),
+            "motion": [None if bad else MOTIONS[status] for bad, status in zip(failed, motion.tolist(), strict=True)],
+            "clearance": np.where(failed, np.nan, clearance),
+            "limit_violation": excess,
             "joint_jump": np.abs(usable - group.q_start).max(axis=-1),
             "q": q,
-            "message": _messages(rollout.answers.messages, count),
-            "solve_time": rollout.answers.seconds,
+            "nominal_q": answers.nominal_q,
+            "message": _messages(answers.messages, count),
+            "solve_time": answers.seconds,
             "latency": rollout.latency,
         },
     )  # fmt: skip
@@ -151,7 +212,7 @@ def score_tracking(
     names: list[str],
     rollout: TrackingRollout,
     tolerance: float,
-) -> list[Row]:
+) -> Rows:
     """Rows of tracking tasks; a path counts as met if every step ends within the tolerance.
 
     Args:
@@ -166,22 +227,21 @@ def score_tracking(
     arm, count = group.scene.arm, len(group)
     near = rollout.errors <= tolerance * arm.reach
     summary = metrics.summarize_errors(rollout.errors, axis=1)
-    crashed = np.zeros(count, dtype=bool)
-    crashed[list(rollout.messages)] = True
-    valid = ~crashed & ~rollout.contact & (rollout.limit_violation <= metrics.LIMIT_TOLERANCE)
+    failed, timed_out = _marked(rollout.messages, count), _marked(rollout.timed_out, count)
+    valid = ~failed & ~rollout.contact & (rollout.limit_violation <= metrics.LIMIT_TOLERANCE)
     outcome = metrics.classify(
         met=near.all(axis=1),
         valid=valid,
-        claimed=rollout.false_claim,
+        claimed=np.zeros(count, dtype=bool),
         truth=group.truth,
-        crashed=crashed,
+        crashed=failed & ~timed_out,
+        timed_out=timed_out,
     )
     tips = arm.end_effector(rollout.q_path)
-    return _rows(
+    return Rows(
         suite, policy, seed, group, names,
         {
             "outcome": [str(name) for name in outcome],
-            "claimed": rollout.claimed,
             "valid": valid,
             "error": summary.rmse,
             "error_mean": summary.mean,
@@ -190,6 +250,7 @@ def score_tracking(
             "error_max": summary.max,
             "followed": near.mean(axis=1),
             "collision": rollout.contact,
+            "motion": [MOTIONS[int(not contact)] for contact in rollout.contact],
             "clearance": rollout.clearance,
             "limit_violation": rollout.limit_violation,
             "joint_jump": rollout.jump,
@@ -204,6 +265,6 @@ def score_tracking(
     )  # fmt: skip
 
 
-def unsupported_rows(suite: str, policy: str, seed: int, group: TaskGroup, names: list[str], reason: str) -> list[Row]:
+def unsupported_rows(suite: str, policy: str, seed: int, group: TaskGroup, names: list[str], reason: str) -> Rows:
     """Rows of tasks that the policy declared not to handle; they count in no average."""
-    return _rows(suite, policy, seed, group, names, {"outcome": str(metrics.Outcome.UNSUPPORTED), "message": reason})
+    return Rows(suite, policy, seed, group, names, {"outcome": str(metrics.Outcome.UNSUPPORTED), "message": reason})

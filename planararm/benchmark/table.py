@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ..errors import MissingExtraError
 from ..metrics import TOLERANCES, Outcome
-from .leaderboard import Leaderboard, Score, Section
+from .leaderboard import MET, Leaderboard, Score, Section
 from .runner import Progress
 
 ABSENT = "\N{EN DASH}"
@@ -26,6 +26,11 @@ def percent(share: float | None) -> str:
     if rounded == "0.0":
         return "0" if share == 0 else "<0.1"
     return rounded
+
+
+def interval(share: tuple[float, float]) -> str:
+    """An interval of shares, in per cent."""
+    return f"{percent(share[0])}{ABSENT}{percent(share[1])}" if not math.isnan(share[0]) else ABSENT
 
 
 def fraction(value: float) -> str:
@@ -142,10 +147,13 @@ def section_tables(section: Section) -> list[Any]:
     scores, names = section.scores, shown_outcomes(section.scores)
     tracking = section.kind == "track"
     success = [f"ok @\n{tolerance:.0e}".replace("e-0", "e-") for tolerance in TOLERANCES]
+    success.insert(MET + 1, "95 %\ninterval")
     first = [
         [
             s.policy,
-            *(percent(rate) for rate in s.success),
+            *(percent(rate) for rate in s.success[: MET + 1]),
+            interval(s.success_interval[MET]),
+            *(percent(rate) for rate in s.success[MET + 1 :]),
             *(fraction(value) for value in (s.error.rmse, s.error.median, s.error.p95, s.error.max)),
         ]
         for s in scores
@@ -156,13 +164,14 @@ def section_tables(section: Section) -> list[Any]:
             *([percent(s.followed)] if tracking else []),
             percent(s.collision_rate),
             percent(s.limit_violation_rate),
+            percent(s.certified),
             f"{s.largest_jump:.2f}",
             duration(s.solve_time),
             *(str(s.outcomes[name]) for name in names),
         ]
         for s in scores
     ]
-    safety = [*(["followed\n%"] if tracking else []), "contact\n%", "limits\n%", "jump\nrad", "time"]
+    safety = [*(["followed\n%"] if tracking else []), "contact\n%", "limits\n%", "motion\nfree %", "jump\nrad", "time"]
     ended = [str(name).replace(" ", "\n") for name in names]
     reasons = "".join(f" {ABSENT} {policy}: {reason}" for policy, reason in section.without)
     return [
@@ -174,7 +183,8 @@ def section_tables(section: Section) -> list[Any]:
         ),
         _table(
             f"{section.title}: safety, speed, and how the tasks ended",
-            f"contact, limits: tasks with an answer in a disc or beyond a joint limit.{reasons}",
+            "contact, limits: tasks with an answer in a disc or beyond a joint limit. motion free: the straight "
+            f"motion to the answer, or every command, is certified.{reasons}",
             ["policy", *safety, *ended],
             _with_absent(section, second),
         ),
@@ -190,13 +200,15 @@ def group_table(board: Leaderboard) -> Any:
 
 
 def print_leaderboard(board: Leaderboard, console: Any) -> None:
-    """Print all tables of a leaderboard.
+    """Print the tables of the arm with the most tasks, and success per group of all of them.
 
     Args:
         board: The scores.
         console: A ``rich.console.Console``, see :func:`make_console`.
     """
     for section in board.sections:
+        if section.arm != board.sections[0].arm:
+            continue
         for table in section_tables(section):
             console.print(table)
             console.print()

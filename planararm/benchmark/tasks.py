@@ -21,7 +21,8 @@ DECIMALS = 9
 """Task numbers are rounded to this many decimals: the last bits of sin and cos differ between machines."""
 
 CHUNK = 100
-"""Tasks per call of a policy. Fixed, so that batched answers do not depend on how a run was interrupted."""
+"""Tasks per call of a policy, unless a suite says otherwise. Fixed by the suite, so that batched answers depend neither
+on how a run was interrupted nor on how many processes share it."""
 
 
 def rounded(values: Any) -> FloatArray:
@@ -99,28 +100,28 @@ class TaskGroup:
         """``"ik"`` or ``"track"``."""
         return "ik" if self.targets.ndim == 2 else "track"
 
-    @property
-    def task_names(self) -> list[str]:
-        """Name of every task: the group's and a number."""
-        return [f"{self.name}/{i:05d}" for i in range(len(self))]
+    def task_names(self, where: slice = slice(None)) -> list[str]:
+        """Names of tasks: the group's and a number."""
+        return [f"{self.name}/{i:05d}" for i in range(*where.indices(len(self)))]
 
-    def chunks(self) -> Iterator[slice]:
+    def chunks(self, size: int = CHUNK) -> Iterator[slice]:
         """Ranges of tasks that are handed to a policy at once."""
-        for start in range(0, len(self), CHUNK):
-            yield slice(start, min(start + CHUNK, len(self)))
+        for start in range(0, len(self), size):
+            yield slice(start, min(start + size, len(self)))
 
     def __getitem__(self, index: slice) -> TaskGroup:
         """Some of the tasks, under the same group name (numbered from 0 again)."""
-        return TaskGroup(
-            self.name,
-            self.arm,
-            self.scene[index],
-            self.q_start[index],
-            self.targets[index],
-            self.truth[index],
-            self.labels[index],
-            self.dt,
+        part = object.__new__(TaskGroup)
+        # Past __post_init__: what has been checked and rounded stays so, and a run takes its tasks chunk by chunk.
+        part.__dict__.update(
+            self.__dict__,
+            scene=self.scene[index],
+            q_start=self.q_start[index],
+            targets=self.targets[index],
+            truth=self.truth[index],
+            labels=self.labels[index],
         )
+        return part
 
     def arrays(self) -> Iterator[tuple[str, Any]]:
         """Name and value of every array that defines the tasks."""
@@ -147,12 +148,14 @@ class Suite:
         groups: The tasks.
         tolerance: Tracking error at which a task counts as met when failures are sorted; fraction of the
             reach.
+        chunk_size: Tasks per call of a policy.
     """
 
     name: str
     description: str
     groups: tuple[TaskGroup, ...]
     tolerance: float = 0.01
+    chunk_size: int = CHUNK
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
@@ -169,10 +172,11 @@ class Suite:
     def content_hash(self) -> str:
         """SHA-256 over every number and setting of the tasks; results carry it."""
         digest = hashlib.sha256()
-        digest.update(json.dumps([self.name, self.tolerance]).encode())
+        head = [self.name, self.tolerance, *([self.chunk_size] if self.chunk_size != CHUNK else [])]
+        digest.update(json.dumps(head).encode())
         for group in self.groups:
-            head = [group.name, group.arm, group.scene.arm.to_dict(), group.scene.safety_margin, group.dt]
-            digest.update(json.dumps([*head, list(group.labels)], sort_keys=True).encode())
+            of_group = [group.name, group.arm, group.scene.arm.to_dict(), group.scene.safety_margin, group.dt]
+            digest.update(json.dumps([*of_group, list(group.labels)], sort_keys=True).encode())
             for name, values in group.arrays():
                 array = np.ascontiguousarray(values)
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

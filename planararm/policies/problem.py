@@ -210,7 +210,7 @@ class Problem:
             np.array(q, dtype=np.float64).reshape(*self.batch, self.arm.num_joints),
             reason == Reason.SOLVED,
             reason,
-            {name: np.asarray(values).reshape(self.batch) for name, values in (info or {}).items()},
+            {name: np.reshape(values, (*self.batch, *np.shape(values)[1:])) for name, values in (info or {}).items()},
         )
 
 

@@ -73,7 +73,7 @@ class Projected(IKPolicy):
     that is free and on the target. Where none is found the arm goes to the nearest free configuration found, and
     where there is none of these either it stays where it is. ``solved`` is claimed of verified answers only. ``info``
     has the ``source`` of each answer (:class:`planararm.projection.sequential.Source`), its ``clearance``, and its
-    ``distance`` from the proposal; ``proposal`` is its number where there are several.
+    ``distance`` from the proposal, which is ``nominal_q``; ``proposal`` is its number where there are several.
 
     In an environment (:meth:`predict`) the command is filtered too, so that the motion is certified
     (:func:`planararm.projection.command_filter.filter_command`).
@@ -147,11 +147,13 @@ class Projected(IKPolicy):
             answer.q[stays], answer.source[stays] = problem.q[stays], Source.HELD
         reason = problem.reasons(answer.q, tolerance)
         reason = np.where(stays & (reason != Reason.SOLVED), Reason.HELD, reason)
+        nominal = proposed[np.arange(problem.num_rows), answer.proposal]
         info = {
             "source": answer.source,
             "proposal": answer.proposal,
             "clearance": answer.clearance,
-            "distance": np.linalg.norm(answer.q - proposed[np.arange(problem.num_rows), answer.proposal], axis=-1),
+            "distance": np.linalg.norm(answer.q - nominal, axis=-1),
+            "nominal_q": nominal,
             "error": problem.error(answer.q),
         }
         return problem.solution(answer.q, reason, info)

@@ -40,7 +40,8 @@ class IKSolution:
         q: ``(*batch, n)`` the best joint angles found [rad]; always finite.
         solved: ``(*batch,)`` bool: what the policy claims; a benchmark checks it again.
         reason: ``(*batch,)`` int8, values of :class:`Reason`; ``SOLVED`` exactly where ``solved``.
-        info: Further arrays of shape ``(*batch,)``, e.g. ``iterations``.
+        info: Further arrays of shape ``(*batch,)``, e.g. ``iterations``; ``nominal_q (*batch, n)`` is what was
+            proposed before a projection [rad].
     """
 
     q: npt.NDArray[np.float64]
@@ -63,6 +64,12 @@ class IKPolicy(ABC):
 
     interface: EnvInterface | None = None
     """The environment's layout, once bound."""
+
+    fixed_interface: EnvInterface | None = None
+    """The only layout that :meth:`predict` can be used with, e.g. the one an agent was trained in; None: any."""
+
+    episode_steps: int | None = None
+    """Control steps that the policy takes to a target, if it answers by moving there rather than at once."""
 
     @abstractmethod
     def solve(

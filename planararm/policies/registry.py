@@ -65,6 +65,17 @@ def available_policies() -> list[str]:
     return sorted({*_ENTRIES, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
+def is_bundled(spec: Any) -> bool:
+    """Whether this is the name of one of planararm's own policies."""
+    return isinstance(spec, str) and spec in _ENTRIES and _top(_ENTRIES[spec].target) == "planararm"
+
+
+def import_path(spec: str) -> str:
+    """What another process finds the policy under: the target of a name that was registered in this one."""
+    entry = _ENTRIES.get(spec)
+    return spec if entry is None or is_bundled(spec) else entry.target
+
+
 def make_policy(spec: Any, **kwargs: Any) -> IKPolicy:
     """A policy from nearly anything.
 

@@ -1,0 +1,239 @@
+"""Result rows as columns: a million of them fit into memory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FileFormatError
+from .scoring import COLUMNS, Row
+
+TEXTS = ("suite", "kind", "label", "policy", "arm", "outcome", "message")
+WHOLE = ("seed", "num_obstacles", "truth")
+FLAGS = ("claimed", "valid", "collision")
+LONG = ("q", "nominal_q")
+"""Columns that stay in the file."""
+
+NUMBERS = tuple(name for name in COLUMNS if name not in (*TEXTS, *WHOLE, *FLAGS, *LONG, "task", "motion"))
+_BLOCK = 4096
+
+
+class Results:
+    """The rows of a run, by column.
+
+    ``results["error"]`` is an array with one entry per row: objects for text (None where null), int64 for
+    ``seed``, ``num_obstacles``, ``truth`` and ``number``, int8 for ``claimed``, ``valid`` and ``collision``
+    (-1 where null), float64 for the rest (NaN where null). A task's name is split into ``group`` and ``number``;
+    the joint angles ``q`` and ``nominal_q`` stay in the file, :meth:`rows` reads them.
+
+    Args:
+        columns: One array per column.
+        offsets: ``(N,)`` where each row begins in the file, or its number in ``source``.
+        source: The file, or the rows themselves.
+    """
+
+    def __init__(
+        self, columns: dict[str, npt.NDArray[Any]], offsets: npt.NDArray[np.int64], source: Path | Sequence[Row]
+    ) -> None:
+        self._columns, self._offsets, self._source = columns, offsets, source
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        if name == "task":
+            pairs = zip(self._columns["group"], self._columns["number"], strict=True)
+            return np.array([task_name(group, number) for group, number in pairs], dtype=object)
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.rows()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the rows lie; None if they are in memory."""
+        return self._source.parent if isinstance(self._source, Path) else None
+
+    @property
+    def policies(self) -> list[str]:
+        """Names of the policies in the order in which they appear."""
+        return distinct(self["policy"])
+
+    def select(self, which: Any) -> Results:
+        """Some of the rows.
+
+        Args:
+            which: Boolean mask ``(N,)``, or numbers of rows.
+        """
+        columns = {name: values[which] for name, values in self._columns.items()}
+        return Results(columns, self._offsets[which], self._source)
+
+    def rows(self, indices: Iterable[int] | None = None) -> Iterator[Row]:
+        """Whole rows, joint angles included, in the form in which they are stored.
+
+        Args:
+            indices: Numbers of rows; default: all.
+        """
+        offsets = self._offsets if indices is None else self._offsets[np.asarray(list(indices), dtype=np.int64)]
+        if not isinstance(self._source, Path):
+            yield from (self._source[int(i)] for i in offsets)
+        elif offsets.size:
+            with self._source.open("rb") as file:
+                for offset in offsets:
+                    file.seek(int(offset))
+                    yield json.loads(file.readline())
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Row]) -> Results:
+        """Rows that are in memory."""
+        reader = _Reader()
+        for i, row in enumerate(rows):
+            reader.add(row, i)
+        return cls(*reader.finish(), rows)
+
+
+def task_name(group: str, number: int) -> str:
+    """Name of a task: its group's and its number."""
+    return f"{group}/{number:05d}"
+
+
+def split_task(name: str) -> tuple[str, int]:
+    """Group and number of a task."""
+    group, _, number = name.rpartition("/")
+    return group, int(number)
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The different values in the order in which they appear."""
+    return list(dict.fromkeys(values))
+
+
+def codes(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], list[Any]]:
+    """Number every value by its first appearance.
+
+    Returns:
+        ``(N,)`` numbers, and the value that each number stands for.
+    """
+    known: dict[Any, int] = {}
+    numbers = np.fromiter((known.setdefault(value, len(known)) for value in values.tolist()), np.int64, len(values))
+    return numbers, list(known)
+
+
+def mean_per_task(results: Results, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Mean of the values of each task: the rows of several seeds are one value.
+
+    Args:
+        results: Rows of one policy.
+        values: ``(N,)`` or ``(N, k)``, one per row.
+
+    Returns:
+        ``(T,)`` or ``(T, k)``, tasks by group (in order of appearance) and number.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    group, _ = codes(results["group"])
+    number = results["number"]
+    task = group * (int(number.max(initial=0)) + 1) + number
+    _, first, inverse, counts = np.unique(task, return_index=True, return_inverse=True, return_counts=True)
+    if (counts == 1).all():
+        return values[first]
+    sums = np.zeros((len(counts), *values.shape[1:]))
+    np.add.at(sums, inverse, values)
+    return np.asarray(sums / counts.reshape(-1, *[1] * (values.ndim - 1)))
+
+
+class _Reader:
+    """Collects rows block by block."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        self._blocks: list[dict[str, npt.NDArray[Any]]] = []
+        self._offsets: list[int] = []
+        self._rows: list[Row] = []
+        self._all_offsets: list[npt.NDArray[np.int64]] = []
+
+    def add(self, row: Row, offset: int) -> None:
+        self._rows.append(row)
+        self._offsets.append(offset)
+        if len(self._rows) == _BLOCK:
+            self._close()
+
+    def _text(self, values: Iterable[str | None]) -> npt.NDArray[Any]:
+        """Equal strings are one object."""
+        known = self._known
+        return _objects([None if text is None else known.setdefault(text, text) for text in values])
+
+    def _close(self) -> None:
+        rows = self._rows
+        block: dict[str, npt.NDArray[Any]] = {name: self._text(row[name] for row in rows) for name in TEXTS}
+        block["motion"] = self._text(row["motion"] for row in rows)
+        tasks = [split_task(row["task"]) for row in rows]
+        block["group"] = self._text(group for group, _ in tasks)
+        block["number"] = np.array([number for _, number in tasks], dtype=np.int64)
+        for name in WHOLE:
+            block[name] = np.array([row[name] for row in rows], dtype=np.int64)
+        for name in FLAGS:
+            block[name] = np.array([-1 if row[name] is None else row[name] for row in rows], dtype=np.int8)
+        for name in NUMBERS:
+            block[name] = np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
+        self._blocks.append(block)
+        self._all_offsets.append(np.array(self._offsets, dtype=np.int64))
+        self._rows, self._offsets = [], []
+
+    def finish(self) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
+        self._close()
+        columns = {name: np.concatenate([block[name] for block in self._blocks]) for name in self._blocks[0]}
+        return columns, np.concatenate(self._all_offsets)
+
+
+def _objects(values: list[Any]) -> npt.NDArray[Any]:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def scan(path: Path) -> Iterator[tuple[int, Row]]:
+    """All complete lines of a results file with the offsets at which they begin.
+
+    Raises:
+        FileFormatError: A line that is no result row.
+    """
+    columns = set(COLUMNS)
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line)
+            except ValueError as cause:
+                raise FileFormatError(f"{os.fspath(path)!r}, line {number} is not JSON: {cause}") from cause
+            if not isinstance(row, dict) or row.keys() != columns:
+                raise FileFormatError(f"{os.fspath(path)!r}, line {number} does not have the columns of a result row.")
+            yield offset, row
+            offset += len(line)
+
+
+def read_frame(path: Path) -> Results:
+    """The rows of a results file; an unfinished last line is left out.
+
+    Raises:
+        FileFormatError: A line that is no result row, or has values of another type.
+    """
+    reader = _Reader()
+    if path.exists():
+        try:
+            for offset, row in scan(path):
+                reader.add(row, offset)
+            columns, offsets = reader.finish()
+        except (TypeError, ValueError, AttributeError) as cause:
+            if isinstance(cause, FileFormatError):
+                raise
+            raise FileFormatError(f"{os.fspath(path)!r} has a row with values of a wrong type: {cause}") from cause
+        return Results(columns, offsets, path)
+    return Results(*reader.finish(), path)
