@@ -238,6 +238,8 @@ def rms_ratio_interval(
     if _is_mirrored(a - b):
         low, high = rms_ratio_interval(second, first, clusters=clusters, level=level, seed=seed)
         return Interval(1 / high, 1 / low)
+    if len(a) > 1 and np.array_equal(a, b):
+        return Interval(1.0, 1.0)
     if clusters is not None:
         a, b = _cluster_sums(a, clusters)[0], _cluster_sums(b, clusters)[0]
     means = _resampled_means(np.stack([a, b], axis=-1), seed)
