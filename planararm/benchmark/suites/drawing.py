@@ -20,7 +20,7 @@ from ...targets import sample_targets
 from ..tasks import TaskGroup, rounded, rounded_scene
 from .groups import beyond, find_free
 
-BLOCK = (2_000, 20_000)
+BLOCK = (2_000, 10_000)
 """Fewest and most scenes that are drawn at once; memory for what is not kept is bounded by them."""
 
 MOST_DRAWS = 2_000
@@ -55,14 +55,16 @@ Draw = Callable[[int], Drawn]
 """Draws that many scenes and returns the tasks found in them, perhaps fewer."""
 
 
-def gather(plan: Sequence[tuple[str, int, Draw]], block: tuple[int, int] = BLOCK) -> tuple[Drawn, tuple[str, ...]]:
+def gather(
+    plan: Sequence[tuple[str, int, Draw]], block: tuple[int, int] | None = None
+) -> tuple[Drawn, tuple[str, ...]]:
     """Draw until every kind has its number of tasks.
 
     The result is allocated once and filled block by block, so that the peak of memory is what is returned and a block.
 
     Args:
         plan: Label, number and drawing function of each kind; all draw for one arm and one number of slots.
-        block: Fewest and most scenes that are drawn at once.
+        block: Fewest and most scenes that are drawn at once; default :data:`BLOCK`.
 
     Returns:
         The tasks, kind after kind, and their labels.
@@ -70,6 +72,7 @@ def gather(plan: Sequence[tuple[str, int, Draw]], block: tuple[int, int] = BLOCK
     Raises:
         InvalidSceneError: Tasks of a kind are too rare.
     """
+    fewest, most = block or BLOCK
     total = sum(count for _, count, _ in plan)
     buffers: dict[str, Any] = {}
     example: Scene | None = None
@@ -77,11 +80,11 @@ def gather(plan: Sequence[tuple[str, int, Draw]], block: tuple[int, int] = BLOCK
     for label, count, draw in plan:
         stop, draws = filled + count, 0
         while filled < stop:
-            if draws > MOST_DRAWS * count + 50 * block[0]:
+            if draws > MOST_DRAWS * count + 50 * fewest:
                 raise InvalidSceneError(
                     f"Only {count - (stop - filled)} of {count} {label!r} tasks found in {draws} random scenes."
                 )
-            size = min(block[1], max(block[0], stop - filled))
+            size = min(most, max(fewest, stop - filled))
             drawn = draw(size)
             draws += size
             example = drawn.scene

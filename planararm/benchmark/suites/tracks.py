@@ -139,7 +139,7 @@ def spline_group(
         q_start, followed = _starts(rng, arm, targets, dt, 1)
         return _known(empty[within], q_start, targets, followed)
 
-    tasks, labels = gather([("random spline", count, draw)], (16, 256))
+    tasks, labels = gather([("random spline", count, draw)], (8, 256))
     return TaskGroup(name, arm, *tasks, labels, dt)
 
 

@@ -75,7 +75,7 @@ def _ik_hard(streams: Streams, times: Times) -> Groups:
 def _track_free(streams: Streams, times: Times) -> Groups:
     names = tuple(available_paths())
     return (
-        path_group(next(streams), "track-slow", "unit3", named_paths(names, "unit3"), 400),
+        path_group(next(streams), "track-slow", "unit3", named_paths(names, "unit3"), 200),
         path_group(next(streams), "track-fast", "unit3", named_paths(names, "unit3", " in 1 s"), 20),
         spline_group(next(streams), "track-spline", "unit3", times(12), 200),
     )
