@@ -288,7 +288,7 @@ def test_every_recipe_can_be_made_small(name):
 
 
 def test_the_same_seed_gives_the_same_bits_in_another_process():
-    asked = ["v1/ik-hard?seed=3&scale=0.1", "v1/track-moving?seed=3&scale=0.05", "v1/duka?seed=3&scale=0.1"]
+    asked = ["v1/ik-hard?seed=3&scale=0.1", "v1/track-moving?seed=3&scale=0.05"]
     here = [load_suite.__wrapped__(name) for name in asked]
     code = f"from planararm.benchmark.suites import load_suite\nfor x in {asked}: print(load_suite(x).content_hash)"
     environment = {**os.environ, "PLANARARM_NUM_THREADS": "1"}
