@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 class PlanarArmError(Exception):
-    """Base of every error that planararm raises on purpose."""
+    """Base of every error that planararm raises on purpose.
+
+    Attributes:
+        described: How result rows tell it; None: by its type and message.
+    """
+
+    described: str | None = None
 
 
 class InvalidInputError(PlanarArmError, ValueError):

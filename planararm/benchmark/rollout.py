@@ -100,7 +100,7 @@ class TrackingRollout:
 
 def describe_failure(error: BaseException) -> str:
     """Type and message of what a policy raised, in one line of bounded length."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join((getattr(error, "described", None) or f"{type(error).__name__}: {error}").split())
     return text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}..."
 
 

@@ -15,6 +15,7 @@ from ..errors import InvalidInputError, MissingExtraError, PolicyError
 from ..policies.protocol import IKPolicy
 from .entrants import Entrant, Limits, distinct_entrants
 from .frame import Results
+from .isolation import IsolatedPolicy
 from .results import ResultsWriter, prepare_folder, read_results
 from .rollout import rollout_ik, rollout_tracking, warm_up
 from .scoring import Rows, score_ik, score_tracking, unsupported_rows
@@ -150,8 +151,6 @@ class Worker:
 
 def _end_process(policy: IKPolicy) -> None:
     """End the process of a policy that has one of its own; it begins anew with the next call."""
-    from .isolation import IsolatedPolicy
-
     if isinstance(policy, IsolatedPolicy):
         policy.close()
 
