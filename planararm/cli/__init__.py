@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import PlanarArmError
-from . import bench, check, demo, list_, play, render, train
+from . import bench, check, compare, demo, export, list_, play, render, replay, report, train
 from .parsing import FAILED, INTERRUPTED
 
 DESCRIPTION = "Inverse kinematics of a planar arm among discs: score policies, watch them, play with them."
@@ -19,6 +19,8 @@ examples:
   planararm list                              what there is: policies, suites, scenes, arms, paths ...
   planararm bench closed-form hold            score two policies on the quick suite
   planararm bench my_module:MyPolicy          score your own policy (a class, an object or a function)
+  planararm compare torch-mlp projected-mlp   the same tasks, two policies: who is better, and how sure is that
+  planararm replay runs/v1-quick ik-hard/00007   watch what the policies did with one task
   planararm check my_module:MyPolicy          does it keep the contract? with advice
   planararm render --policy closed-form --path star --out star.gif
   planararm play                              a window: the target follows the mouse
@@ -27,7 +29,7 @@ examples:
 planararm COMMAND --help tells more. Interrupted runs resume when the same command is repeated.
 """
 
-COMMANDS = (bench, demo, list_, check, render, play, train)
+COMMANDS = (bench, demo, compare, report, replay, export, check, list_, render, play, train)
 
 
 def make_parser() -> argparse.ArgumentParser:
