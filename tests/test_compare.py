@@ -83,7 +83,7 @@ def test_wins_losses_and_ties():
     assert section.error_ratio == pytest.approx(1.0)
     assert section.solve_time == (1e-3, 2e-3)
     assert section.time_ratio == pytest.approx(0.5)
-    assert section.title == "Inverse kinematics, unit3"
+    assert section.title == "all targets, unit3"
 
 
 def test_the_tolerance_decides_what_is_met():
@@ -152,9 +152,9 @@ def test_sections_and_groups():
     comparison = compare(*[Results.from_rows(rows)] * 2, "a", "b")
     titles = [(one.title, one.num_tasks) for one in comparison.sections]
     assert titles == [
-        ("Inverse kinematics, unit3", 6),
-        ("Inverse kinematics, unit5", 3),
-        ("Tracking in closed loop, unit3", 5),
+        ("all targets, unit3", 6),
+        ("all targets, unit5", 3),
+        ("all paths, unit3", 5),
     ]
     groups = [(one.title, one.num_tasks, one.kind, one.arm) for one in comparison.groups]
     assert groups == [
@@ -252,7 +252,7 @@ def test_verdicts_respect_the_intervals():
 
 def test_equal_policies_are_seldom_told_apart(monkeypatch):
     """Of a hundred comparisons of equal policies some five see a difference."""
-    monkeypatch.setattr("planararm.benchmark.intervals.NUM_RESAMPLES", 1000)
+    monkeypatch.setattr("planararm.benchmark.resampling.NUM_RESAMPLES", 1000)
     rng = np.random.default_rng(7)
     told = Counter()
     for _ in range(60):
@@ -289,9 +289,7 @@ def test_the_table(capsys):
     print_comparison(compare(results, results, "[red]a[/red]", "b"), make_console())
     printed = capsys.readouterr().out
     assert "A: [red]a[/red]. B: b." in printed
-    assert re.search(
-        r"Inverse kinematics, unit3 +30 +100 +50\.0 +\+50\.0 +\+\S+ to \+\S+ +15 +0 +15 +<0\.0001", printed
-    )
+    assert re.search(r"all targets, unit3 +30 +100 +50\.0 +\+50\.0 +\+\S+ to \+\S+ +15 +0 +15 +<0\.0001", printed)
     assert "[red]a[/red] meets more of these 30 targets" in printed
 
 

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from planararm.benchmark import intervals
+from planararm.benchmark import resampling
 from planararm.benchmark.intervals import (
-    NUM_CELLS,
     Interval,
     mean_interval,
     paired_interval,
@@ -22,6 +21,7 @@ from planararm.benchmark.intervals import (
     success_difference_interval,
     success_interval,
 )
+from planararm.benchmark.resampling import NUM_CELLS
 from planararm.errors import InvalidInputError
 
 LEVEL = 0.95
@@ -137,6 +137,8 @@ def test_clusters_of_shares_and_of_ratios():
     np.testing.assert_allclose(
         success_difference_interval(wins, clusters=labels), success_difference_interval(wins[::5]), atol=0.03
     )
+    low, high = success_difference_interval(np.where(labels < 4, 0.0, 1.0), clusters=labels)
+    assert (low, high) == success_difference_interval(np.where(np.arange(60) < 4, 0.0, 1.0))
     tie = np.zeros(300)
     assert success_difference_interval(tie, clusters=labels) == success_difference_interval(tie[::5])
     errors = rng.lognormal(size=60)
@@ -169,7 +171,7 @@ def test_coverage_of_shares_by_the_exact_law(count, least):
     [("normal", 6, 0.92), ("normal", 50, 0.92), ("lognormal", 50, 0.88), ("lognormal", 10, 0.8)],
 )
 def test_coverage_of_means_by_simulation(law, count, least, monkeypatch):
-    monkeypatch.setattr(intervals, "NUM_RESAMPLES", 1000)
+    monkeypatch.setattr(resampling, "NUM_RESAMPLES", 1000)
     rng = np.random.default_rng(count)
     truth = {"normal": 0.0, "lognormal": math.exp(0.5)}[law]
     found = [mean_interval(getattr(rng, law)(size=count), seed=i) for i in range(500)]
@@ -186,11 +188,27 @@ def test_coverage_of_medians_by_simulation(count, least):
 @pytest.mark.parametrize("chances", [(0.02, 0.9, 0.08), (0.005, 0.99, 0.005), (0.3, 0.3, 0.4)])
 @pytest.mark.parametrize("count", [6, 100, 600])
 def test_coverage_of_paired_differences_by_simulation(count, chances, monkeypatch):
-    monkeypatch.setattr(intervals, "NUM_RESAMPLES", 1000)
+    monkeypatch.setattr(resampling, "NUM_RESAMPLES", 1000)
     rng = np.random.default_rng(count)
     draws = rng.choice([-1.0, 0.0, 1.0], p=chances, size=(300, count))
     found = [success_difference_interval(difference) for difference in draws]
     assert covered(found, chances[2] - chances[0]) >= 0.92
+
+
+@pytest.mark.parametrize("count", [10, 20])
+@pytest.mark.parametrize("law", [(2, 1), (0.5, 0.5), (9, 1)])
+def test_coverage_of_clustered_shares_by_simulation(count, law, monkeypatch):
+    """Each scene has a difficulty of its own."""
+    monkeypatch.setattr(resampling, "NUM_RESAMPLES", 1000)
+    rng = np.random.default_rng(count)
+    labels = np.repeat(np.arange(count), 5)
+    draws = rng.random((200, 5 * count)) < rng.beta(*law, (200, count))[:, labels]
+    truth = law[0] / sum(law)
+    assert covered([success_interval(met, clusters=labels) for met in draws], truth) >= 0.9
+    signs = np.where(draws, 1.0, -1.0)
+    found = [success_difference_interval(difference, clusters=labels) for difference in signs]
+    assert covered(found, 2 * truth - 1) >= 0.9
+    assert covered([success_interval(met) for met in draws], truth) < 0.85 or law == (9, 1)
 
 
 # --- degenerate cases

@@ -39,10 +39,13 @@ IntArray = npt.NDArray[np.int64]
 ROUNDING = 1e-9
 """Tracking errors below this fraction of the reach are rounding, and count as this."""
 
+NOTABLE = 0.1
+"""Where both policies met a task, or neither did, a larger error is shown from this fraction of the tolerance on."""
+
 NUM_WORST = 5
 """Cases shown in which one policy is worse than the other, and as many the other way round."""
 
-KINDS = {"ik": "Inverse kinematics", "track": "Tracking in closed loop"}
+KINDS = {"ik": "all targets", "track": "all paths"}
 
 
 @dataclass(frozen=True)
@@ -239,10 +242,10 @@ def _difference(head: tuple[str, str, str], a: _Side, b: _Side, clusters: IntArr
     )
 
 
-def _cases(loser: _Side, winner: _Side) -> IntArray:
+def _cases(loser: _Side, winner: _Side, tolerance: float) -> IntArray:
     """The tasks on which ``loser`` is worst against ``winner``, worst first."""
     lost, gap = winner.met - loser.met, loser.largest - winner.largest
-    worse = (lost > 0) | ((lost == 0) & (gap > ROUNDING))
+    worse = (lost > 0) | ((lost == 0) & (gap > NOTABLE * tolerance))
     order = np.lexsort((-gap, -lost))
     return np.asarray(order[worse[order]][:NUM_WORST], dtype=np.int64)
 
@@ -323,8 +326,8 @@ def compare(
         num_unreachable=int((supported & (truth == Truth.UNREACHABLE)).sum()),
         num_unsupported=int((~supported).sum()),
         num_unpaired=len(all_a.key) + len(all_b.key) - 2 * len(truth),
-        worse_b=tuple(case(int(i)) for i in _cases(b, a)),
-        worse_a=tuple(case(int(i)) for i in _cases(a, b)),
+        worse_b=tuple(case(int(i)) for i in _cases(b, a, tolerance)),
+        worse_a=tuple(case(int(i)) for i in _cases(a, b, tolerance)),
     )
 
 

@@ -8,8 +8,8 @@ tasks take hardly longer than a thousand, because that distribution is known, or
 * *Shares* of tasks: the number met by a resample is binomial.
 * *Quantiles*: which order statistic a resample has is a beta law (Efron, 1979, section 3).
 * *Means* and what follows from them: how often each of a few cells of similar values is drawn is multinomial. By how
-  much the values within a cell differ is drawn from a normal law of the same variance. Up to :data:`NUM_CELLS` values
-  are a cell each, and their resamples exact.
+  much the values within a cell differ is drawn from a normal law of the same variance. Up to
+  :data:`planararm.benchmark.resampling.NUM_CELLS` values are a cell each, and their resamples exact.
 
 Percentiles are too narrow for few values. Those of means are therefore taken further out, where the interval of
 normal values would be Student's (the *expanded* percentile interval: Hesterberg, 2015, "What teachers should know
@@ -23,7 +23,7 @@ Every value is of one task: average the rows of several seeds first, they are no
 
 At a nominal 95 % they hold the true value in at least 92.5 % of all samples for shares of any number of tasks; in 92
 to 98 % for medians of 50 values or more (86 % for six), and for means of 50 values with the skewness of a lognormal
-law 90 % or more (86 % for ten). No interval knows of failures that are not in the sample: where the mean is made by
+law 90 % or more (86 % for ten), and for shares of ten clusters or more 90 % or more. No interval knows of failures that are not in the sample: where the mean is made by
 events of which fewer than five are to be expected, or a quantile near 1 is asked of fewer than ``3 / (1 - share)``
 values, the upper end is too low.
 """
@@ -31,6 +31,7 @@ values, the upper end is too low.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,20 +40,18 @@ from scipy.special import bdtr, bdtrik, betaincinv, ndtr, ndtri, stdtrit
 
 from ..errors import InvalidInputError
 from ..validate import exact_array, finite_array, real_number
+from .resampling import resampled_means
 
 FloatArray = npt.NDArray[np.float64]
 
 LEVEL = 0.95
 """Share of all samples whose interval shall hold the true value."""
 
-NUM_RESAMPLES = 4000
-"""Resamples of a mean: their percentiles are known to 2 % of the interval's half width."""
-
-NUM_CELLS = 256
-"""Cells of similar values; with two values per task, the square root of it along each."""
-
 FEW = 15
 """Below so many tasks that end otherwise than most, shares have the closed formulas."""
+
+FEW_CLUSTERS = 5
+"""The same for clusters with such tasks."""
 
 
 class Interval(NamedTuple):
@@ -73,8 +72,9 @@ def success_interval(met: Any, *, clusters: Any = None, level: float = LEVEL) ->
     """Interval of the share of tasks that are met.
 
     Percentiles of the binomial law that resampled shares have; with clusters, or shares of several seeds, those of the
-    mean. With fewer than :data:`FEW` tasks on one side the exact interval (Clopper and Pearson, 1934,
-    doi:10.1093/biomet/26.4.404), whose ends are quantiles of ``Beta(k, n - k + 1)`` and ``Beta(k + 1, n - k)``.
+    mean. With fewer than :data:`FEW` tasks, or :data:`FEW_CLUSTERS` clusters, on one side the exact interval (Clopper
+    and Pearson, 1934, doi:10.1093/biomet/26.4.404), whose ends are quantiles of
+    ``Beta(k, n - k + 1)`` and ``Beta(k + 1, n - k)``.
 
     Shares between 0 and 1 vary less than outcomes of the same mean, and of clusters only their number is counted:
     both err towards wider intervals.
@@ -97,7 +97,7 @@ def success_interval(met: Any, *, clusters: Any = None, level: float = LEVEL) ->
         raise InvalidInputError(f"met must be 0 or 1, or shares between, got {values[(values < 0) | (values > 1)][0]}.")
     units = values if clusters is None else _cluster_means(values, clusters)
     count, share = len(units), float(units.mean())
-    if count * min(share, 1 - share) < FEW:
+    if _few_others(units, clusters is not None, (1 - share, share), (0, 1)):
         return _exact_share(share, count, level)
     if clusters is None and np.isin(values, (0.0, 1.0)).all():
         tails = ((1 - level) / 2, (1 + level) / 2)
@@ -108,9 +108,9 @@ def success_interval(met: Any, *, clusters: Any = None, level: float = LEVEL) ->
 def success_difference_interval(difference: Any, *, clusters: Any = None, level: float = LEVEL) -> Interval:
     """Interval of the difference between two policies' shares of tasks met, on the same tasks.
 
-    Percentiles of the resampled mean difference. With fewer than :data:`FEW` tasks that end otherwise than most (win,
-    loss, tie) Bonett's and Price's adjusted Wald interval (2012, doi:10.3102/1076998611411915), with
-    ``w = (wins + 1) / (n + 2)`` and ``l = (losses + 1) / (n + 2)``::
+    Percentiles of the resampled mean difference. With fewer than :data:`FEW` tasks, or :data:`FEW_CLUSTERS` clusters,
+    that end otherwise than most (win, loss, tie) Bonett's and Price's adjusted Wald interval (2012,
+    doi:10.3102/1076998611411915), with ``w = (wins + 1) / (n + 2)`` and ``l = (losses + 1) / (n + 2)``::
 
         w - l +- z sqrt((w + l - (w - l)^2) / (n + 2))
 
@@ -134,7 +134,8 @@ def success_difference_interval(difference: Any, *, clusters: Any = None, level:
     units = values if clusters is None else _cluster_means(values, clusters)
     count = len(units)
     wins, losses = float(np.maximum(units, 0).sum()), float(np.maximum(-units, 0).sum())
-    if count - max(wins, losses, count - wins - losses) >= FEW:
+    shares = (losses / count, 1 - (wins + losses) / count, wins / count)
+    if not _few_others(units, clusters is not None, shares, (-1, 0, 1)):
         return paired_interval(values, clusters=clusters, level=level)
     win, loss = (wins + 1) / (count + 2), (losses + 1) / (count + 2)
     half = _normal_quantile(level) * math.sqrt((win + loss - (win - loss) ** 2) / (count + 2))
@@ -158,9 +159,9 @@ def mean_interval(values: Any, *, clusters: Any = None, level: float = LEVEL, se
     """
     values, level = _vector("values", values), _level(level)
     if clusters is None:
-        return _expanded(_resampled_means(values[:, None], seed)[:, 0], len(values), level)
+        return _expanded(resampled_means(values[:, None], seed)[:, 0], len(values), level)
     sums, sizes = _cluster_sums(values, clusters)
-    means = _resampled_means(np.stack([sums, sizes], axis=-1), seed)
+    means = resampled_means(np.stack([sums, sizes], axis=-1), seed)
     return _expanded(means[:, 0] / means[:, 1], len(sums), level)
 
 
@@ -242,7 +243,7 @@ def rms_ratio_interval(
         return Interval(1.0, 1.0)
     if clusters is not None:
         a, b = _cluster_sums(a, clusters)[0], _cluster_sums(b, clusters)[0]
-    means = _resampled_means(np.stack([a, b], axis=-1), seed)
+    means = resampled_means(np.stack([a, b], axis=-1), seed)
     if not (means > 0).all():
         return UNKNOWN
     return _expanded(np.sqrt(means[:, 0] / means[:, 1]), len(a), level)
@@ -289,6 +290,21 @@ def _cluster_means(values: FloatArray, clusters: Any) -> FloatArray:
     return sums / sizes
 
 
+def _few_others(units: FloatArray, clustered: bool, shares: Sequence[float], results: Sequence[int]) -> bool:
+    """Whether too few tasks, or clusters, end otherwise than most for resamples to show how much that varies.
+
+    Args:
+        units: ``(N,)`` per task, or the mean per cluster.
+        clustered: Which of these.
+        shares: Of each possible result.
+        results: The possible results.
+    """
+    most = int(np.argmax(shares))
+    if clustered:
+        return int(np.count_nonzero(np.abs(units - results[most]) > 1e-12)) < FEW_CLUSTERS
+    return len(units) * (1 - shares[most]) < FEW - 1e-9
+
+
 def _is_mirrored(values: FloatArray) -> bool:
     """Whether the first value that is not zero is negative: of x and -x, exactly one is mirrored."""
     signs = values[values != 0]
@@ -327,69 +343,3 @@ def _expanded(resampled: FloatArray, count: int, level: float) -> Interval:
     tail = float(ndtr(-math.sqrt(count / (count - 1)) * student))
     low, high = np.quantile(resampled, (tail, 1 - tail))
     return Interval(float(low), float(high))
-
-
-def _cells(columns: FloatArray) -> npt.NDArray[np.int64]:
-    """``(N,)`` the cell of each row: one of its own, or that of similar rows."""
-    count, width = columns.shape
-    if count <= NUM_CELLS:
-        order = np.lexsort(columns.T)
-        cells = np.empty(count, dtype=np.int64)
-        cells[order] = np.arange(count)
-        return cells
-    bins = round(NUM_CELLS ** (1 / width))
-    low = columns.min(axis=0)
-    size = columns.max(axis=0) - low
-    scaled = (columns - low) / np.where(size > 0, size, 1.0)
-    steps = np.minimum((scaled * bins).astype(np.int64), bins - 1)
-    numbers = steps @ bins ** np.arange(width)
-    return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
-
-
-def _resampled_means(columns: FloatArray, seed: int) -> FloatArray:
-    """Means of resampled rows.
-
-    A cell of many values has a sum that is close to normal. In a cell of few, far from the others, the values differ
-    by at most its width, which is little against their distance. The normal law within cells is good for both.
-
-    Args:
-        columns: ``(N, k)``, k at most 2.
-        seed: Of the draws.
-
-    Returns:
-        ``(NUM_RESAMPLES, k)``; NaN if there are no rows.
-    """
-    count, width = columns.shape
-    if count == 0:
-        return np.full((NUM_RESAMPLES, width), np.nan)
-    cells = _cells(columns)
-    sizes = np.bincount(cells)
-    centers = np.stack([np.bincount(cells, weights=column) / sizes for column in columns.T], axis=-1)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, sizes / count, size=NUM_RESAMPLES)
-    means = drawn @ centers / count
-    if len(sizes) < count:
-        means += _within_cells(columns - centers[cells], cells, sizes, drawn, rng) / count
-    return np.asarray(means)
-
-
-def _within_cells(
-    gaps: FloatArray,
-    cells: npt.NDArray[np.int64],
-    sizes: npt.NDArray[np.int64],
-    drawn: npt.NDArray[np.int64],
-    rng: np.random.Generator,
-) -> FloatArray:
-    """Normal sums of the resampled rows' gaps to their cells' centres, ``(NUM_RESAMPLES, k)``."""
-
-    def variance(i: int, j: int) -> FloatArray:
-        return np.asarray(drawn @ (np.bincount(cells, weights=gaps[:, i] * gaps[:, j]) / sizes))
-
-    noise = rng.standard_normal((len(drawn), gaps.shape[1]))
-    spread = np.sqrt(variance(0, 0))
-    sums = noise * spread[:, None]
-    if gaps.shape[1] == 2:
-        slope = np.divide(variance(0, 1), spread, out=np.zeros_like(spread), where=spread > 0)
-        rest = np.sqrt(np.maximum(variance(1, 1) - slope**2, 0.0))
-        sums[:, 1] = slope * noise[:, 0] + rest * noise[:, 1]
-    return np.asarray(sums)
