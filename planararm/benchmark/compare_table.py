@@ -8,7 +8,7 @@ from typing import Any
 
 from .compare import Case, Comparison, Difference
 from .intervals import Interval
-from .table import ABSENT, duration, fraction, percent
+from .table import ABSENT, fraction, percent
 from .table import _table as plain_table
 
 SUCCESS_HEADS = (
@@ -27,15 +27,13 @@ ERROR_HEADS = (
     "tasks of",
     "median\nA",
     "median\nB",
-    "A / B on the\nmedian task",
+    "A / B,\nmedian task",
     "95 %\ninterval",
     "RMS\nA",
     "RMS\nB",
     "A / B",
     "95 %\ninterval",
-    "time\nA",
-    "time\nB",
-    "A / B",
+    "time\nA / B",
 )
 
 
@@ -85,7 +83,6 @@ def error_row(one: Difference) -> list[str]:
         *(fraction(error) for error in one.rms_error),
         times(one.rms_ratio),
         between(one.rms_ratio_interval, times),
-        *(duration(seconds) for seconds in one.solve_time),
         times(one.time_ratio),
     ]
 
@@ -155,8 +152,8 @@ def success_note(comparison: Comparison) -> str:
 
 
 ERROR_NOTE = (
-    "Medians and root mean squares over the tasks, all failures included. A / B on the median task: on half of the "
-    "tasks the ratio of A's error to B's is smaller. Times are per answer in a batch."
+    "Medians and root mean squares over the tasks, all failures included. A / B, median task: on half of the "
+    "tasks the ratio of A's error to B's is smaller. Time: medians per answer in a batch."
 )
 
 

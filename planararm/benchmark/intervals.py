@@ -23,9 +23,9 @@ Every value is of one task: average the rows of several seeds first, they are no
 
 At a nominal 95 % they hold the true value in at least 92.5 % of all samples for shares of any number of tasks; in 92
 to 98 % for medians of 50 values or more (86 % for six), and for means of 50 values with the skewness of a lognormal
-law 90 % or more (86 % for ten), and for shares of ten clusters or more 90 % or more. No interval knows of failures that are not in the sample: where the mean is made by
-events of which fewer than five are to be expected, or a quantile near 1 is asked of fewer than ``3 / (1 - share)``
-values, the upper end is too low.
+law 90 % or more (86 % for ten), and for shares of ten clusters or more 90 % or more. No interval knows of failures
+that are not in the sample: where the mean is made by events of which fewer than five are to be expected, or a quantile
+near 1 is asked of fewer than ``3 / (1 - share)`` values, the upper end is too low.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FEW = 15
 """Below so many tasks that end otherwise than most, shares have the closed formulas."""
 
 FEW_CLUSTERS = 5
-"""The same for clusters with such tasks."""
+"""The same for clusters with such tasks, where clusters have two tasks or more on average."""
 
 
 class Interval(NamedTuple):
@@ -97,7 +97,7 @@ def success_interval(met: Any, *, clusters: Any = None, level: float = LEVEL) ->
         raise InvalidInputError(f"met must be 0 or 1, or shares between, got {values[(values < 0) | (values > 1)][0]}.")
     units = values if clusters is None else _cluster_means(values, clusters)
     count, share = len(units), float(units.mean())
-    if _few_others(units, clusters is not None, (1 - share, share), (0, 1)):
+    if _few_others(units, len(values), (1 - share, share), (0, 1)):
         return _exact_share(share, count, level)
     if clusters is None and np.isin(values, (0.0, 1.0)).all():
         tails = ((1 - level) / 2, (1 + level) / 2)
@@ -135,7 +135,7 @@ def success_difference_interval(difference: Any, *, clusters: Any = None, level:
     count = len(units)
     wins, losses = float(np.maximum(units, 0).sum()), float(np.maximum(-units, 0).sum())
     shares = (losses / count, 1 - (wins + losses) / count, wins / count)
-    if not _few_others(units, clusters is not None, shares, (-1, 0, 1)):
+    if not _few_others(units, len(values), shares, (-1, 0, 1)):
         return paired_interval(values, clusters=clusters, level=level)
     win, loss = (wins + 1) / (count + 2), (losses + 1) / (count + 2)
     half = _normal_quantile(level) * math.sqrt((win + loss - (win - loss) ** 2) / (count + 2))
@@ -290,17 +290,17 @@ def _cluster_means(values: FloatArray, clusters: Any) -> FloatArray:
     return sums / sizes
 
 
-def _few_others(units: FloatArray, clustered: bool, shares: Sequence[float], results: Sequence[int]) -> bool:
+def _few_others(units: FloatArray, num_tasks: int, shares: Sequence[float], results: Sequence[int]) -> bool:
     """Whether too few tasks, or clusters, end otherwise than most for resamples to show how much that varies.
 
     Args:
         units: ``(N,)`` per task, or the mean per cluster.
-        clustered: Which of these.
+        num_tasks: Tasks of all units.
         shares: Of each possible result.
         results: The possible results.
     """
     most = int(np.argmax(shares))
-    if clustered:
+    if num_tasks >= 2 * len(units):
         return int(np.count_nonzero(np.abs(units - results[most]) > 1e-12)) < FEW_CLUSTERS
     return len(units) * (1 - shares[most]) < FEW - 1e-9
 
