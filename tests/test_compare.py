@@ -279,7 +279,7 @@ def test_the_worst_cases_are_the_largest_losses():
     case = comparison.worse_b[0]
     assert (case.outcomes, case.errors) == (("ok", "missed"), (pytest.approx(1e-3), pytest.approx(0.9)))
     assert describe_case(comparison, case) == (
-        "ik/00011 (uniform). a: ok, 1.0e-03 of the reach; b: missed, 9.0e-01 of the reach"
+        "ik/00011 (uniform). a: ok, error 1.0e-03 of the reach; b: missed, error 9.0e-01 of the reach"
     )
 
 

@@ -167,7 +167,7 @@ def _present(halves: list[Any]) -> list[Any]:
 
 
 def _ending(outcome: str, error: float) -> str:
-    return f"{outcome}, {fraction(error)} of the reach"
+    return f"{outcome}, error {fraction(error)} of the reach"
 
 
 def snapshot(group: TaskGroup, number: int, row: Row, text: tuple[str, ...] = ()) -> Snapshot:

@@ -134,7 +134,7 @@ def left_out(comparison: Comparison) -> str:
 def describe_case(comparison: Comparison, case: Case) -> str:
     """What happened to both policies on one task."""
     a, b = (
-        f"{policy}: {outcome}, {fraction(error)} of the reach"
+        f"{policy}: {outcome}, error {fraction(error)} of the reach"
         for policy, outcome, error in zip(
             (comparison.policy_a, comparison.policy_b), case.outcomes, case.errors, strict=True
         )
