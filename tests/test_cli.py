@@ -164,7 +164,7 @@ def test_an_interrupted_bench_says_how_to_go_on(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ours.Boasts, "solve", interrupt)
-    command = [*BENCH, "hold", "small_suite:Boasts", "--out", tmp_path / "out"]
+    command = [*BENCH, "hold", "small_suite:Boasts", "--isolate", "never", "--out", tmp_path / "out"]
     assert run(*command) == 130
     assert "repeat the command to go on" in capsys.readouterr().err
     assert len(read_results(tmp_path / "out")) == len(small_suite())

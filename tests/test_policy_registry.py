@@ -306,7 +306,7 @@ def test_without_cvxpy_the_other_policies_are_left():
     """As after an installation without the extra ``convex``."""
     code = (
         "import sys; sys.modules['cvxpy'] = None\n"
-        "from planararm.benchmark.runner import bundled_entrants\n"
+        "from planararm.benchmark.entrants import bundled_entrants\n"
         "entrants, missing = bundled_entrants()\n"
         "print(sorted(one.name for one in entrants), *missing)\n"
     )

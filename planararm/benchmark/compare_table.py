@@ -9,7 +9,7 @@ from typing import Any
 from .compare import Case, Comparison, Difference
 from .intervals import Interval
 from .table import ABSENT, fraction, percent
-from .table import _table as plain_table
+from .table import plain_table
 
 SUCCESS_HEADS = (
     "tasks of",

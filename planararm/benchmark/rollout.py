@@ -39,6 +39,7 @@ class Answers:
         q: ``(N, n)`` answers [rad]; NaN where there is none.
         claimed: ``(N,)`` bool: the policy said that the target is met.
         nominal_q: ``(N, n)`` what it proposed before a projection [rad]; NaN where it does not say.
+        contact: ``(N,)`` int8: whether a policy that answers by moving would have met a disc; -1 if it answers at once.
         messages: Row number to error message of the rows that crashed or timed out.
         timed_out: Row numbers of those that timed out.
         seconds: Time spent in successful calls divided by their rows, per row ``(N,)``; NaN without an answer.
@@ -47,6 +48,7 @@ class Answers:
     q: FloatArray
     claimed: npt.NDArray[np.bool_]
     nominal_q: FloatArray
+    contact: npt.NDArray[np.int8]
     messages: dict[int, str]
     timed_out: set[int]
     seconds: FloatArray
@@ -55,7 +57,8 @@ class Answers:
     def none(cls, count: int, num_joints: int) -> Answers:
         """No answers yet."""
         nothing = np.full((count, num_joints), np.nan)
-        return cls(nothing, np.zeros(count, dtype=bool), nothing.copy(), {}, set(), np.full(count, np.nan))
+        unknown = np.full(count, -1, dtype=np.int8)
+        return cls(nothing, np.zeros(count, dtype=bool), nothing.copy(), unknown, {}, set(), np.full(count, np.nan))
 
 
 @dataclass
@@ -143,7 +146,8 @@ def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, sce
         try:
             solution, seconds = _timed(policy, lambda: policy.solve(*arguments))  # noqa: B023
             check_solution(solution, q[rows].shape, type(policy).__name__)
-            nominal = _nominal(solution, q[rows].shape)
+            nominal = _of_info(solution, "nominal_q", q[rows].shape, "f", np.nan)
+            contact = _of_info(solution, "collision", (stop - start,), "b", -1) if policy.episode_steps else -1
         except PolicyTimeout as error:
             if stop - start > 1:
                 pending += [(i, i + 1) for i in reversed(range(start, stop))]
@@ -163,15 +167,15 @@ def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, sce
         in_a_row = 0
         answers.q[rows] = solution.q
         answers.claimed[rows] = solution.solved
-        answers.nominal_q[rows] = nominal
+        answers.nominal_q[rows], answers.contact[rows] = nominal, contact
         answers.seconds[rows] = seconds / (stop - start)
     return answers
 
 
-def _nominal(solution: Any, shape: tuple[int, ...]) -> Any:
-    """``nominal_q`` of an answer; NaN if it has none of the right shape."""
-    nominal = np.asarray(solution.info.get("nominal_q", np.nan))
-    return nominal if nominal.shape == shape and nominal.dtype.kind == "f" else np.nan
+def _of_info(solution: Any, name: str, shape: tuple[int, ...], kind: str, without: float) -> Any:
+    """An array of an answer's ``info``; ``without`` if there is none of that shape and kind."""
+    array = np.asarray(solution.info.get(name, without))
+    return array if array.shape == shape and array.dtype.kind == kind else without
 
 
 def _guarded(policy: IKPolicy, call: Callable[[], Any]) -> float:

@@ -173,7 +173,8 @@ def score_ik(
     clearance = metrics.clearance(usable, scene)
     excess = scene.arm.limit_violation(usable)
     valid = ~failed & metrics.keeps_limits_and_margin(excess, clearance, scene)
-    motion = certify_motion(group.q_start, usable, scene.arm, scene.obstacles).status
+    straight = certify_motion(group.q_start, usable, scene.arm, scene.obstacles).status
+    motion = np.where(answers.contact < 0, straight, 1 - answers.contact)
     outcome = metrics.classify(
         met=error <= tolerance * scene.arm.reach,
         valid=valid,

@@ -115,7 +115,8 @@ class ProgressBars(Progress):
         self._bars.advance(self._ids[policy], count)
 
 
-def _table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+def plain_table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    """A table of text, first column to the left, whose cells are no markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -175,13 +176,13 @@ def section_tables(section: Section) -> list[Any]:
     ended = [str(name).replace(" ", "\n") for name in names]
     reasons = "".join(f" {ABSENT} {policy}: {reason}" for policy, reason in section.without)
     return [
-        _table(
+        plain_table(
             f"{section.title}: success [%] and tracking error [fraction of reach]",
             f"{caption(section)}. ok @x: met within x of the reach, verified, limits and margin kept.",
             ["policy", *success, "RMSE", "median", "p95", "max"],
             _with_absent(section, first),
         ),
-        _table(
+        plain_table(
             f"{section.title}: safety, speed, and how the tasks ended",
             "contact, limits: tasks with an answer in a disc or beyond a joint limit. motion free: the straight "
             f"motion to the answer, or every command, is certified.{reasons}",
@@ -196,7 +197,7 @@ def group_table(board: Leaderboard) -> Any:
     rows = [[policy, *(percent(board.by_group[policy][name]) for name, _ in board.groups)] for policy in board.policies]
     heads = ["\n".join(dict.fromkeys([*name.split("-", 1), arm])) for name, arm in board.groups]
     note = f"{ABSENT}: the policy does not support these tasks, or has not finished them."
-    return _table("Success within 1e-2 of the reach by group of tasks [%]", note, ["policy", *heads], rows)
+    return plain_table("Success within 1e-2 of the reach by group of tasks [%]", note, ["policy", *heads], rows)
 
 
 def print_leaderboard(board: Leaderboard, console: Any) -> None:

@@ -81,8 +81,9 @@ def make_policy(spec: Any, **kwargs: Any) -> IKPolicy:
 
     Args:
         spec: The name of a bundled, registered or installed policy; an import path
-            ``"my_package.my_module:MyPolicy"``; a policy, returned as it is; a class of policies; a function
-            ``f(target_position, q, scene) -> q``; or an object with Stable-Baselines3's ``predict``.
+            ``"my_package.my_module:MyPolicy"``; a model file of Stable-Baselines3 that ends in ``.zip`` (see
+            :func:`planararm.policies.sb3_file.load_sb3_policy`); a policy, returned as it is; a class of policies; a
+            function ``f(target_position, q, scene) -> q``; or an object with Stable-Baselines3's ``predict``.
         **kwargs: Options of the class; for a function and an object with ``predict``, those of
             :class:`~planararm.policies.function.FunctionPolicy` and
             :class:`~planararm.policies.agent.AgentPolicy`.
@@ -100,6 +101,8 @@ def make_policy(spec: Any, **kwargs: Any) -> IKPolicy:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == spec:
             return _build(_load(spec, point.value), spec, kwargs)
+    if spec.endswith(".zip"):
+        return _instance(_load(spec, "planararm.policies.sb3_file:load_sb3_policy", extra="torch"), spec, kwargs, spec)
     if ":" in spec:
         return _build(_load(spec, spec), spec, kwargs)
     raise UnknownNameError("policy", spec, available_policies())
