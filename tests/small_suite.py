@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from functools import cache
 
 import numpy as np
@@ -144,3 +145,11 @@ class Seeded(IKPolicy):
 def point_east(target_position, q, scene):
     """A plain function: stretch out along +x."""
     return np.zeros_like(q)
+
+
+class Slow(Base):
+    """Takes its time, so that a run can be interrupted."""
+
+    def solve(self, target_position, q, scene, *, target_orientation=None):
+        time.sleep(0.02)
+        return super().solve(target_position, q, scene)

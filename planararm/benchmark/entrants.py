@@ -69,7 +69,7 @@ class Entrant:
         """
         if limits.isolate == "always" and not isinstance(self.source, str):
             raise InvalidInputError(
-                f"{self.name!r} is a {type(self.source).__name__} of this process; to run it in one of its own, name "
+                f"{self.name!r} is an object of this process; to run it in one of its own, name "
                 'it by an import path "my_module:MyPolicy".'
             )
         foreign = isinstance(self.source, str) and not is_bundled(self.source)

@@ -251,6 +251,8 @@ def run(
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise InvalidInputError(f"jobs must be a whole number >= 1, got {jobs!r}.")
     seeds = list(dict.fromkeys([seed] if isinstance(seed, int) else seed))
+    if not seeds:
+        raise InvalidInputError("There is no seed to run with; name at least one.")
     entrants = distinct_entrants(policies if isinstance(policies, list | tuple) else [policies])
     this = uuid.uuid4().hex
     with ExitStack() as stack:
