@@ -1,3 +1,5 @@
+const reachOf = (arm) => arm.link_lengths.reduce((sum, length) => sum + length, 0);
+
 // Joint positions, base first: the cumulative sums of the relative angles.
 function jointPositions(arm, q) {
   const positions = [[arm.base[0], arm.base[1]]];

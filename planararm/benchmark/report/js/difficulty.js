@@ -6,7 +6,7 @@ const DIFFICULTIES = {
     name: (bins, i) => String(bins[i]),
   },
   distance: {
-    label: "distance of the target from the base, fraction of the reach",
+    label: "distance of the target from the base, in reaches",
     places: (edges) => edges.slice(1).map((edge, i) => (edge + edges[i]) / 2),
     ticks: () => null,
     name: (edges, i) => `${edges[i].toFixed(2)}\u2013${edges[i + 1].toFixed(2)}`,
@@ -14,6 +14,11 @@ const DIFFICULTIES = {
 };
 
 function drawDifficulty(section, key) {
+  if (!section.scores.length) {
+    clear(byId(`by-${key}`));
+    clear(byId(`by-${key}-table`));
+    return;
+  }
   const { bins, counts } = section.difficulty[key];
   const { label, places, ticks, name } = DIFFICULTIES[key];
   const at = places(bins);

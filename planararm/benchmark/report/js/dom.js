@@ -20,6 +20,10 @@ const isDark = () => getComputedStyle(document.documentElement).colorScheme === 
 
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+function options(select, names, chosen) {
+  clear(select).append(...names.map((name, i) => make("option", { value: i, selected: i === chosen }, name)));
+}
+
 function tableOf(caption, heads, rows) {
   return make(
     "table", {},
@@ -35,14 +39,24 @@ function showTable(host, caption, heads, rows) {
   clear(host).append(make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table));
 }
 
-// A canvas as sharp as the screen; the drawing's unit is the CSS pixel.
-function sharpContext(canvas, width, height) {
+// A square canvas as sharp as the screen, as wide as its place; the drawing's unit is the CSS pixel.
+const LEAST_SIDE = 240;
+
+function sharpContext(canvas) {
+  const side = Math.max(LEAST_SIDE, canvas.clientWidth);
   const scale = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
-  canvas.style.aspectRatio = `${width} / ${height}`;
+  canvas.width = canvas.height = Math.round(side * scale);
   const context = canvas.getContext("2d");
   context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.clearRect(0, 0, width, height);
-  return context;
+  context.font = "12px system-ui, sans-serif";
+  return { context, side };
+}
+
+function whenResized(host, redraw) {
+  let width = host.clientWidth;
+  new ResizeObserver(() => {
+    if (Math.abs(host.clientWidth - width) < 2) return;
+    width = host.clientWidth;
+    redraw();
+  }).observe(host);
 }

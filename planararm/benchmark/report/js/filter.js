@@ -1,7 +1,3 @@
-function options(select, names, chosen) {
-  clear(select).append(...names.map((name, i) => make("option", { value: i, selected: i === chosen }, name)));
-}
-
 function radios(host, group, entries, chosen, choose) {
   entries.forEach(([value, text, spoken]) => {
     const input = make("input", { type: "radio", name: group, value, checked: value === chosen, "aria-label": spoken });

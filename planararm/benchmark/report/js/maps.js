@@ -1,6 +1,5 @@
 // Where in the workspace a policy errs, and how close it comes to the discs. Targets are binned by their position
 // relative to the base, in reaches; blue is good, vermilion is not, pale is the boundary between them.
-const MAP_SIZE = 420;
 const MAP_PAD = 34;
 const RINGS = [0, 0.25, 0.5, 0.75, 1, 1.25];
 
@@ -9,7 +8,7 @@ function mixColour(from, to, weight) {
 }
 
 const mapEnds = () => (isDark()
-  ? { good: [86, 170, 240], middle: [58, 66, 76], bad: [250, 112, 74] }
+  ? { good: [86, 170, 240], middle: [92, 101, 111], bad: [250, 112, 74] }
   : { good: [0, 84, 150], middle: [236, 239, 241], bad: [196, 48, 14] });
 
 // Colour of a position on the scale from -1, good, to 1, bad; equal steps look about equal.
@@ -50,34 +49,33 @@ function mapGrid(score, map, size) {
 }
 
 function drawMap(canvas, cells, map, size) {
-  const context = sharpContext(canvas, MAP_SIZE, MAP_SIZE);
-  const inner = MAP_SIZE - 2 * MAP_PAD;
+  const { context, side } = sharpContext(canvas);
+  const inner = side - 2 * MAP_PAD;
   const step = inner / size;
   const ends = mapEnds();
-  context.font = "12px system-ui, sans-serif";
   context.fillStyle = token("--muted");
   context.textAlign = "center";
   const half = data.maps.half_width;
   const place = (value) => MAP_PAD + ((value + half) / (2 * half)) * inner;
   [-1, -0.5, 0, 0.5, 1].forEach((value) => {
-    context.fillText(String(value).replace("-", "\u2212"), place(value), MAP_SIZE - 12);
-    context.fillText(String(value).replace("-", "\u2212"), 14, MAP_SIZE - place(value) + 4);
+    context.fillText(String(value).replace("-", "\u2212"), place(value), side - 12);
+    context.fillText(String(value).replace("-", "\u2212"), 14, side - place(value) + 4);
   });
   for (const { value, column, row } of cells) {
     if (value === null) continue;
     context.fillStyle = mapColour(map.position(value), ends);
     const left = Math.round(MAP_PAD + column * step);
-    const top = Math.round(MAP_SIZE - MAP_PAD - (row + 1) * step);
-    context.fillRect(left, top, Math.round(MAP_PAD + (column + 1) * step) - left, Math.round(MAP_SIZE - MAP_PAD - row * step) - top);
+    const top = Math.round(side - MAP_PAD - (row + 1) * step);
+    context.fillRect(left, top, Math.round(MAP_PAD + (column + 1) * step) - left, Math.round(side - MAP_PAD - row * step) - top);
   }
   context.strokeStyle = token("--muted");
   context.lineWidth = 1;
   context.beginPath();
-  context.arc(MAP_SIZE / 2, MAP_SIZE / 2, inner / (2 * half), 0, 2 * Math.PI);
+  context.arc(side / 2, side / 2, inner / (2 * half), 0, 2 * Math.PI);
   context.stroke();
   context.fillStyle = token("--ink");
   context.beginPath();
-  context.arc(MAP_SIZE / 2, MAP_SIZE / 2, 3.5, 0, 2 * Math.PI);
+  context.arc(side / 2, side / 2, 3.5, 0, 2 * Math.PI);
   context.fill();
 }
 
@@ -100,10 +98,9 @@ function probeMap(key) {
   canvas.addEventListener("pointermove", (event) => {
     if (!cursor.cells) return;
     const box = canvas.getBoundingClientRect();
-    const scale = MAP_SIZE / box.width;
-    const step = (MAP_SIZE - 2 * MAP_PAD) / cursor.size;
-    cursor.column = within(Math.floor(((event.clientX - box.left) * scale - MAP_PAD) / step));
-    cursor.row = within(Math.floor((MAP_SIZE - MAP_PAD - (event.clientY - box.top) * scale) / step));
+    const step = (box.width - 2 * MAP_PAD) / cursor.size;
+    cursor.column = within(Math.floor((event.clientX - box.left - MAP_PAD) / step));
+    cursor.row = within(Math.floor((box.bottom - MAP_PAD - event.clientY) / step));
     tell();
   });
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -165,6 +162,7 @@ function startMaps() {
     chosen = Number(select.value);
     redraw();
   });
+  whenResized(byId("map-figures"), redraw);
   renderers.push((section) => {
     const policies = section.scores.map((score) => score.policy);
     if (!policies.includes(chosen)) chosen = policies.length ? policies[0] : null;

@@ -33,13 +33,12 @@ function frameFacts(task, motion, frame) {
   const q = motion.frames[frame];
   const tip = jointPositions(arm, q)[q.length];
   const target = targetAt(task, motion, frame);
-  const reach = arm.link_lengths.reduce((sum, length) => sum + length, 0);
   return {
     q,
     tip,
     target,
     time: motion.times[frame],
-    error: Math.hypot(tip[0] - target[0], tip[1] - target[1]) / reach,
+    error: Math.hypot(tip[0] - target[0], tip[1] - target[1]) / reachOf(arm),
     clearance: clearanceOf(arm, q, discsAt(task.discs, discTime(task, motion, frame))),
   };
 }

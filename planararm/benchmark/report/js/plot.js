@@ -6,26 +6,6 @@ const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
 const seriesColour = (policy) => `var(--series-${policy % SERIES_COLOURS})`;
 const seriesDash = (policy) => DASHES[Math.floor(policy / SERIES_COLOURS) % DASHES.length];
 
-function niceTicks(min, max, count) {
-  const raw = (max - min) / count;
-  const size = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * size).find((one) => one >= raw);
-  const ticks = [];
-  for (let i = Math.ceil(min / step - 1e-9); i * step <= max * (1 + 1e-9) + 1e-12; i++) ticks.push(i * step);
-  return ticks.map((value) => ({ value, text: String(Number(value.toPrecision(6))) }));
-}
-
-function decadeTicks(min, max, most) {
-  const first = Math.ceil(Math.log10(min) - 1e-9);
-  const last = Math.floor(Math.log10(max) + 1e-9);
-  const every = Math.max(1, Math.ceil((last - first + 1) / most));
-  const ticks = [];
-  for (let exponent = last; exponent >= first; exponent -= every) {
-    ticks.push({ value: 10 ** exponent, text: powerOfTen(exponent) });
-  }
-  return ticks;
-}
-
 const SHARE_AXIS = {
   min: 0, max: 1, ticks: [0, 0.25, 0.5, 0.75, 1].map((value) => ({ value, text: String(100 * value) })),
 };
@@ -42,7 +22,7 @@ function plot(host, { height, x, y, about }) {
   const px = scale(x, left, width - right);
   const py = scale(y, height - bottom, top);
   const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": about, class: "plot" });
-  const xTicks = x.ticks || (x.log ? decadeTicks(x.min, x.max, Math.floor(width / 60)) : niceTicks(x.min, x.max, Math.floor(width / 90)));
+  const xTicks = x.ticks || (x.log ? decadeTicks(x.min, x.max, Math.floor(width / 60)) : niceTicks(x.min, x.max, Math.floor(width / 60)));
   const yTicks = y.ticks || (y.log ? decadeTicks(y.min, y.max, Math.floor(height / 32)) : niceTicks(y.min, y.max, 5));
   for (const { value, text } of xTicks) {
     svg.append(
@@ -74,13 +54,4 @@ function curve(policy, points) {
     "path", { d: path, class: "curve", "data-policy": policy, style: `stroke:${seriesColour(policy)}`, "stroke-dasharray": seriesDash(policy) || null },
     draw("title", {}, policyName(policy)),
   );
-}
-
-function whenResized(host, redraw) {
-  let width = host.clientWidth;
-  new ResizeObserver(() => {
-    if (Math.abs(host.clientWidth - width) < 2) return;
-    width = host.clientWidth;
-    redraw();
-  }).observe(host);
 }

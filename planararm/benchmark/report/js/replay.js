@@ -46,7 +46,7 @@ function startReplay() {
     clear(byId("replay-facts")).append(...answerFacts(view.task, view.answer).map(([name, text]) =>
       make("div", {}, make("dt", {}, name), make("dd", {}, text))));
     const { times } = view.motion;
-    byId("replay-proposal-label").hidden = !view.answer.nominal;
+    document.querySelectorAll(".of-proposal").forEach((element) => (element.hidden = !view.answer.nominal));
     player.load(view.motion.frames.length, times.length > 1 ? times[1] - times[0] : 0.05);
   };
   const loadTask = () => {
@@ -88,7 +88,11 @@ function startReplay() {
   byId("replay-back").addEventListener("click", () => (player.pause(), player.go(player.frame - 1)));
   byId("replay-on").addEventListener("click", () => (player.pause(), player.go(player.frame + 1)));
   byId("replay-speed").addEventListener("change", () => (player.speed = Number(byId("replay-speed").value)));
-  range.addEventListener("input", () => (player.pause(), player.go(Number(range.value))));
+  range.addEventListener("input", () => {
+    const frame = Number(range.value);
+    player.pause();
+    player.go(frame);
+  });
   const keys = {
     ArrowLeft: () => player.go(player.frame - 1),
     ArrowRight: () => player.go(player.frame + 1),
@@ -103,6 +107,7 @@ function startReplay() {
   });
 
   const redraw = () => view.task && show(player);
+  whenResized(byId("replay-stage"), redraw);
   return {
     show: (next) => {
       if (next === suite) return;

@@ -1,5 +1,4 @@
 // The arm in its scene.
-const SCENE_SIZE = 560;
 
 function inkOf(name) {
   return token(`--${name}`);
@@ -77,7 +76,7 @@ function drawMargins(context, task, arm, discs, place, scale) {
 
 function drawArm(context, task, arm, q, discs, place, scale) {
   const positions = jointPositions(arm, q);
-  const reach = arm.link_lengths.reduce((sum, length) => sum + length, 0);
+  const reach = reachOf(arm);
   const width = Math.max(2 * scale * arm.link_radius, 2.5);
   linkClearances(arm, positions, discs).forEach((clearance, i) => {
     stroke(context, [positions[i], positions[i + 1]], place, { colour: linkColour(clearance, task.margin, reach), width });
@@ -90,10 +89,10 @@ function drawArm(context, task, arm, q, discs, place, scale) {
 function drawScene(canvas, view) {
   const { task, motion, frame, layers, answer } = view;
   const arm = data.arms[task.arm];
-  const reach = arm.link_lengths.reduce((sum, length) => sum + length, 0);
-  const context = sharpContext(canvas, SCENE_SIZE, SCENE_SIZE);
-  const scale = SCENE_SIZE / (2 * 1.12 * reach);
-  const place = ([x, y]) => [SCENE_SIZE / 2 + scale * (x - arm.base[0]), SCENE_SIZE / 2 - scale * (y - arm.base[1])];
+  const reach = reachOf(arm);
+  const { context, side } = sharpContext(canvas);
+  const scale = side / (2 * 1.12 * reach);
+  const place = ([x, y]) => [side / 2 + scale * (x - arm.base[0]), side / 2 - scale * (y - arm.base[1])];
   const discs = discsAt(task.discs, discTime(task, motion, frame));
   const chain = (q, look) => stroke(context, jointPositions(arm, q), place, { width: Math.max(2 * scale * arm.link_radius, 2.5), ...look });
   const tips = motion.frames.map((q) => jointPositions(arm, q)[q.length]);
