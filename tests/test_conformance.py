@@ -342,3 +342,21 @@ def test_does_not_bind_the_callers_policy():
 def test_unknown_policy():
     with pytest.raises(UnknownNameError, match=r"Unknown policy 'hol'. Did you mean 'hold'"):
         check_policy("hol")
+
+
+class TestEchoes:
+    def test_the_same_exception_is_told_once(self):
+        def ik(target_position, q, scene):
+            raise KeyError("joint\n4" + "x" * 400)
+
+        report = check_policy(ik)
+        told = [check for check in report.checks if check.message and not check.see]
+        assert len(told) == 1
+        assert told[0].message.startswith("raised PolicyError: ") or told[0].message.startswith("raised KeyError: ")
+        assert "\n" not in told[0].message
+        assert "test_conformance.py, line " in told[0].message
+        assert len(told[0].message) < 400
+        echoes = [check for check in report.checks if check.see]
+        assert {check.see for check in echoes} == {told[0].name}
+        assert not any(check.passed for check in echoes)
+        assert f"not checked, see {told[0].name!r}" in str(report)

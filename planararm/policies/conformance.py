@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import traceback
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,10 @@ from .contract import NUM_ROWS, RULES, Broken, Trial
 from .protocol import IKPolicy
 from .registry import make_policy
 
+RAISED = "raised"
+MESSAGE_LENGTH = 300
+PACKAGE = str(Path(__file__).resolve().parents[1])
+
 
 @dataclass(frozen=True)
 class Check:
@@ -28,12 +34,14 @@ class Check:
         passed: Whether the policy kept it.
         message: What was seen, where it did not.
         advice: What to do about it.
+        see: Name of an earlier check that ended with the same exception, for want of which this one says nothing.
     """
 
     name: str
     passed: bool
     message: str = ""
     advice: str = ""
+    see: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,9 @@ class ConformanceReport:
         kept = len(self.checks) - len(self.failed)
         lines = [f"{self.policy}: {kept} of {len(self.checks)} checks passed"]
         for check in self.checks:
+            if check.see:
+                lines.append(f"  -     {check.name}: not checked, see {check.see!r}")
+                continue
             lines.append(f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}")
             lines += [f"        {text}" for text in (check.message, check.advice) if text]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
@@ -103,7 +114,29 @@ def check_policy(policy: Any, scene: Scene | None = None, *, seed: int = 0) -> C
     goals, starts = low + rng.random((2, NUM_ROWS, low.size)) * (high - low)
     trial = Trial(built, scene, scene.arm.end_effector(goals), starts)
     checks = [support, *(_run(name, check, advice, trial) for name, check, advice in RULES)]
-    return ConformanceReport(str(label), tuple(checks), _speed(trial))
+    return ConformanceReport(str(label), _without_echoes(checks), _speed(trial))
+
+
+def _without_echoes(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """The same exception once: later checks that end with it refer to the first."""
+    first: dict[str, str] = {}
+    told = []
+    for check in checks:
+        earlier = first.setdefault(check.message, check.name) if check.message.startswith(RAISED) else check.name
+        told.append(check if earlier == check.name else replace(check, see=earlier))
+    return tuple(told)
+
+
+def _exception(error: BaseException) -> str:
+    """What was raised, in one line of bounded length, and where in the policy's own code."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}..."
+    while error.__cause__ is not None:
+        error = error.__cause__
+    frames = traceback.extract_tb(error.__traceback__)
+    foreign = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
+    where = f" ({Path(foreign[-1].filename).name}, line {foreign[-1].lineno})" if foreign else ""
+    return f"{RAISED} {text}{where}"
 
 
 def example_scene(arm: str) -> Scene:
@@ -125,7 +158,7 @@ def _supported_scene(policy: IKPolicy, scene: Scene | None) -> tuple[Check, Scen
         try:
             reason = policy.supports(candidate)
         except Exception as error:  # noqa: BLE001 - whatever the policy raises belongs into the report
-            return Check(name, False, f"raised {type(error).__name__}: {error}", advice), candidate
+            return Check(name, False, _exception(error), advice), candidate
         if reason is None:
             return Check(name, True), candidate
         if not isinstance(reason, str):
@@ -144,7 +177,7 @@ def _run(name: str, check: Callable[[Trial], None], advice: str, trial: Trial) -
     except Broken as broken:
         return Check(name, False, str(broken), advice)
     except Exception as error:  # noqa: BLE001 - whatever the policy raises belongs into the report
-        return Check(name, False, f"raised {type(error).__name__}: {error}", advice)
+        return Check(name, False, _exception(error), advice)
     return Check(name, True)
 
 
