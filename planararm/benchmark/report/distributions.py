@@ -18,7 +18,10 @@ LOW, HIGH, PER_DECADE = -9, 0, 16
 """Decades of the errors of a distribution, fractions of the reach, and points per decade."""
 
 ERRORS = np.logspace(LOW, HIGH, (HIGH - LOW) * PER_DECADE + 1)
-DISTANCE_BINS = 10
+FEWEST_BINS, MOST_BINS = 3, 10
+PER_BIN = 12
+"""Distances have about so many tasks to a bin, within these numbers of bins."""
+
 MOST_DISTANCE = 1.25
 
 
@@ -68,7 +71,7 @@ class Difficulty:
     """Bins of the tasks of a section: by the number of discs, and by the distance of the target.
 
     Args:
-        results: Solvable rows of the section, of all policies.
+        results: Solvable rows of one policy that has them all.
         suite: Their suite.
     """
 
@@ -79,7 +82,8 @@ class Difficulty:
         low, high = distance.min(initial=MOST_DISTANCE), distance.max(initial=0.0)
         if high - low < 1e-6:
             low, high = max(0.0, low - 0.05), low + 0.05
-        self.edges = np.linspace(low, high, DISTANCE_BINS + 1)
+        tasks = round(float(task_weights(results).sum()))
+        self.edges = np.linspace(low, high, int(np.clip(tasks // PER_BIN, FEWEST_BINS, MOST_BINS)) + 1)
 
     def _distance(self, results: Results) -> FloatArray:
         places = target_positions(results, self._suite)
@@ -87,10 +91,11 @@ class Difficulty:
 
     def bins(self, results: Results) -> dict[str, tuple[np.ndarray, int]]:
         """Per difficulty the bin of every row, and the number of bins."""
+        count = len(self.edges) - 1
         by_distance = np.searchsorted(self.edges, self._distance(results), side="right") - 1
         return {
             "discs": (np.searchsorted(self.discs, results["num_obstacles"]), len(self.discs)),
-            "distance": (np.clip(by_distance, 0, DISTANCE_BINS - 1), DISTANCE_BINS),
+            "distance": (np.clip(by_distance, 0, count - 1), count),
         }
 
     def payload(self, results: Results) -> dict[str, Any]:
