@@ -25,7 +25,7 @@ function sliceImage(values, size, halo) {
 }
 
 function sliceAxes(context, side, arm, a, b, place) {
-  const [[aLow, aHigh], [bLow, bHigh]] = [arm.joint_limits[a], arm.joint_limits[b]];
+  const [[left, right], [bottom, top]] = [arm.joint_limits[a], arm.joint_limits[b]];
   const low = SLICE_PAD;
   const high = side - SLICE_PAD;
   context.strokeStyle = token("--muted");
@@ -33,10 +33,10 @@ function sliceAxes(context, side, arm, a, b, place) {
   context.fillStyle = token("--muted");
   context.textAlign = "center";
   const text = (value) => fixed(value, 1);
-  niceTicks(aLow, aHigh, 4).forEach(({ value }) => context.fillText(text(value), place([value, bLow])[0], high + 16));
+  niceTicks(left, right, 4).forEach(({ value }) => context.fillText(text(value), place([value, bottom])[0], high + 16));
   context.fillText(`joint ${a + 1} [rad]`, side / 2, high + 35);
   context.textAlign = "right";
-  niceTicks(bLow, bHigh, 4).forEach(({ value }) => context.fillText(text(value), low - 6, place([aLow, value])[1] + 4));
+  niceTicks(bottom, top, 4).forEach(({ value }) => context.fillText(text(value), low - 6, place([left, value])[1] + 4));
   context.save();
   context.translate(12, side / 2);
   context.rotate(-Math.PI / 2);
