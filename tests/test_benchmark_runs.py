@@ -91,8 +91,8 @@ def command(out, *options):
         f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
         "from small_suite import small_suite\n"
         "from planararm.benchmark.runner import run\n"
-        f"run(['small_suite:Slow', 'damped-least-squares', 'small_suite:RaisesSometimes'], small_suite(), {str(out)!r}, "
-        f"jobs={options[0] if options else 1})\n"
+        "policies = ['small_suite:Slow', 'damped-least-squares', 'small_suite:RaisesSometimes']\n"
+        f"run(policies, small_suite(), {str(out)!r}, jobs={options[0] if options else 1})\n"
     )
     return [sys.executable, "-c", code]
 

@@ -49,7 +49,7 @@ def test_help_teaches(capsys):
         assert words in shown
     for line in command.OPTIONS:
         assert f"--{line.replace('_', '-')}" in shown
-    assert max(len(line) for line in cli.TRAIN_EPILOG.splitlines()) <= 120
+    assert max(len(line) for line in cli.train.EPILOG.splitlines()) <= 120
 
 
 def test_list_shows_the_bundled_weights(capsys):

@@ -404,7 +404,7 @@ def test_the_command_runs_what_is_missing(finished, tmp_path, capsys, monkeypatc
     assert main(arguments) == 0
     assert len((tmp_path / "new" / "results.jsonl").read_text(encoding="utf-8").splitlines()) == len(small_suite())
     printed = capsys.readouterr().out
-    assert "Their errors are equal." in printed
+    assert "Their errors are equal." in " ".join(printed.split())
     assert f"A: hold ({folder})." in printed.replace("\n", "")
     assert not list(folder.glob("compare-hold*/*.png"))
 

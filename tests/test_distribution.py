@@ -100,7 +100,7 @@ def test_wheel_metadata_is_that_of_the_project(built: tuple[Path, Path]) -> None
         assert f"\nProvides-Extra: {extra}\n" in metadata
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     names = {line.split()[1].split(">")[0].split("<")[0] for line in required}
-    assert names == {"array-api-compat", "gymnasium", "numba", "numpy", "safetensors", "scipy"}
+    assert names == {"array-api-compat", "gymnasium", "numba", "numpy", "safetensors", "scipy", "threadpoolctl"}
 
 
 def test_sdist_holds_what_is_needed_to_test_it(unpacked: Path) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 from .compare import Case, Comparison, Difference
 from .intervals import Interval
-from .table import ABSENT, fraction, percent
-from .table import plain_table
+from .table import ABSENT, fraction, percent, plain_table
 
 SUCCESS_HEADS = (
     "tasks of",

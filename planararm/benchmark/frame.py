@@ -36,21 +36,26 @@ class Results:
         columns: One array per column.
         offsets: ``(N,)`` where each row begins in the file, or its number in ``source``.
         source: The file, or the rows themselves.
+        which: Numbers of the rows that these results are; None: all. Columns are shared, not copied.
     """
 
     def __init__(
-        self, columns: dict[str, npt.NDArray[Any]], offsets: npt.NDArray[np.int64], source: Path | Sequence[Row]
+        self,
+        columns: dict[str, npt.NDArray[Any]],
+        offsets: npt.NDArray[np.int64],
+        source: Path | Sequence[Row],
+        which: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        self._columns, self._offsets, self._source = columns, offsets, source
+        self._columns, self._offsets, self._source, self._which = columns, offsets, source, which
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._offsets if self._which is None else self._which)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         if name == "task":
-            pairs = zip(self._columns["group"], self._columns["number"], strict=True)
+            pairs = zip(self["group"], self["number"], strict=True)
             return np.array([task_name(group, number) for group, number in pairs], dtype=object)
-        return self._columns[name]
+        return self._columns[name] if self._which is None else self._columns[name][self._which]
 
     def __iter__(self) -> Iterator[Row]:
         return self.rows()
@@ -71,8 +76,8 @@ class Results:
         Args:
             which: Boolean mask ``(N,)``, or numbers of rows.
         """
-        columns = {name: values[which] for name, values in self._columns.items()}
-        return Results(columns, self._offsets[which], self._source)
+        all_of_them = np.arange(len(self._offsets)) if self._which is None else self._which
+        return Results(self._columns, self._offsets, self._source, all_of_them[which])
 
     def rows(self, indices: Iterable[int] | None = None) -> Iterator[Row]:
         """Whole rows, joint angles included, in the form in which they are stored.
@@ -80,7 +85,9 @@ class Results:
         Args:
             indices: Numbers of rows; default: all.
         """
-        offsets = self._offsets if indices is None else self._offsets[np.asarray(list(indices), dtype=np.int64)]
+        offsets = self._offsets if self._which is None else self._offsets[self._which]
+        if indices is not None:
+            offsets = offsets[np.asarray(list(indices), dtype=np.int64)]
         if not isinstance(self._source, Path):
             yield from (self._source[int(i)] for i in offsets)
         elif offsets.size:

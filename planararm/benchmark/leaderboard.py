@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..metrics import LIMIT_TOLERANCE, TOLERANCES, ErrorSummary, Outcome, Truth, success_rates, summarize_errors
+from ..metrics import LIMIT_TOLERANCE, TOLERANCES, ErrorSummary, Outcome, Truth, summarize_errors
 from .frame import Results, codes, distinct, mean_per_task
 from .intervals import Interval, success_interval
 
@@ -107,7 +107,7 @@ class Leaderboard:
         sections: Inverse kinematics, then tracking, of every arm; the arm with the most tasks first.
         policies: Every policy, best first.
         groups: Names of the groups of tasks, with arm.
-        by_group: Success at 1e-2 of the reach for every policy and group; None where it is not supported.
+        by_group: Success per tolerance for every policy and group; None where it is not supported.
     """
 
     num_tasks: int
@@ -115,7 +115,7 @@ class Leaderboard:
     sections: tuple[Section, ...]
     policies: tuple[str, ...]
     groups: tuple[tuple[str, str], ...]
-    by_group: dict[str, dict[str, float | None]]
+    by_group: dict[str, dict[str, tuple[float, ...] | None]]
 
 
 def _statistic(values: npt.NDArray[np.float64], percentile: float) -> float:
@@ -157,7 +157,7 @@ def score(policy: str, results: Results) -> Score:
     return Score(
         policy=policy,
         num_rows=len(results),
-        success=tuple(float(share) for share in met.mean(axis=0)) if len(met) else (float("nan"),) * len(TOLERANCES),
+        success=_shares(met),
         success_interval=tuple(success_interval(column) for column in met.T),
         error=summary._replace(max=float(relative[:, 1].max()) if len(relative) else float("nan")),
         collision_rate=_share(results["collision"] == 1),
@@ -222,7 +222,7 @@ def build_leaderboard(results: Results) -> Leaderboard:
                 sections.append(_section(f"{title}, {arm}", kind, arm, own, policies))
     policies.sort(key=lambda name: _standing(name, sections))
     groups = []
-    by_group: dict[str, dict[str, float | None]] = {policy: {} for policy in policies}
+    by_group: dict[str, dict[str, tuple[float, ...] | None]] = {policy: {} for policy in policies}
     for name in distinct(results["group"]):
         own = results.select(results["group"] == name)
         groups.append((name, str(own["arm"][0])))
@@ -230,7 +230,7 @@ def build_leaderboard(results: Results) -> Leaderboard:
         for policy in policies:
             rows = own.select(own["policy"] == policy)
             comparable = len(rows) and _reason_against(rows, expected) is None
-            by_group[policy][name] = _success_of(rows) if comparable else None
+            by_group[policy][name] = _success(rows.select(rows["truth"] != Truth.UNREACHABLE)) if comparable else None
     return Leaderboard(
         sum(section.num_tasks for section in sections),
         sum(section.num_unreachable for section in sections),
@@ -250,8 +250,10 @@ def _standing(policy: str, sections: Sequence[Section]) -> tuple:
     return (len(sections), 0, policy)
 
 
-def _success_of(results: Results) -> float:
-    """Success at the tolerance that is ranked by."""
-    solvable = results.select(results["truth"] != Truth.UNREACHABLE)
-    relative, valid = solvable["error_max"] / solvable["reach"], solvable["valid"] == 1
-    return success_rates(relative, valid, (TOLERANCES[MET],))[0]
+def _success(solvable: Results) -> tuple[float, ...]:
+    """Share of solvable tasks met, per tolerance."""
+    return _shares(mean_per_task(solvable, met_within(solvable)))
+
+
+def _shares(met: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(met.mean(axis=0).tolist()) if len(met) else (float("nan"),) * len(TOLERANCES)

@@ -194,7 +194,10 @@ def section_tables(section: Section) -> list[Any]:
 
 def group_table(board: Leaderboard) -> Any:
     """Success at 1e-2 of the reach per group of tasks."""
-    rows = [[policy, *(percent(board.by_group[policy][name]) for name, _ in board.groups)] for policy in board.policies]
+    rows = [
+        [policy, *(percent(None if shares is None else shares[MET]) for shares in board.by_group[policy].values())]
+        for policy in board.policies
+    ]
     heads = ["\n".join(dict.fromkeys([*name.split("-", 1), arm])) for name, arm in board.groups]
     note = f"{ABSENT}: the policy does not support these tasks, or has not finished them."
     return plain_table("Success within 1e-2 of the reach by group of tasks [%]", note, ["policy", *heads], rows)

@@ -49,21 +49,18 @@ def _section(section: Section, results: Results, suite: Suite, policies: dict[st
     return payload
 
 
-def _by_group(board: Leaderboard, results: Results, policies: dict[str, int]) -> list[list[Any]]:
+def _by_group(board: Leaderboard, policies: dict[str, int]) -> list[list[Any]]:
     """Per policy a cell for each tolerance of every group; None where the leaderboard has no score."""
-    groups = {name: results.select(results["group"] == name) for name, _ in board.groups}
-    table: list[list[Any]] = []
-    for policy in board.policies:
-        cells: list[Any] = []
-        for name, rows in groups.items():
-            if board.by_group[policy][name] is None:
-                cells.append(None)
-                continue
-            own = distributions.solvable_rows(rows.select(rows["policy"] == policy))
-            shares = distributions.success_by_bin(own, own["num_obstacles"] * 0, 1)[:, 0]
-            cells.append([[number(share), percent(share)] for share in shares.tolist()])
-        table.append([policies[policy], cells])
-    return table
+    return [
+        [
+            policies[policy],
+            [
+                None if shares is None else [[number(share), percent(share)] for share in shares]
+                for shares in board.by_group[policy].values()
+            ],
+        ]
+        for policy in board.policies
+    ]
 
 
 def suite_payload(run: Run, board: Leaderboard, policies: dict[str, int], arms: Arms) -> dict[str, Any]:
@@ -80,7 +77,7 @@ def suite_payload(run: Run, board: Leaderboard, policies: dict[str, int], arms: 
         "description": run.suite.description,
         "tolerance": run.suite.tolerance,
         "groups": board.groups,
-        "by_group": _by_group(board, run.results, policies),
+        "by_group": _by_group(board, policies),
         "sections": [_section(section, run.results, run.suite, policies) for section in board.sections],
         "replays": replay_payload(run.results, run.suite, choose_tasks(run.results), policies, arms),
     }
