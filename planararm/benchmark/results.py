@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +45,7 @@ def write_text_atomically(path: Path, text: str) -> None:
     write_bytes_atomically(path, text.encode("utf-8"))
 
 
+@cache
 def cpu_name() -> str:
     """The processor's name, as far as the platform tells."""
     try:
@@ -73,14 +75,20 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def environment() -> dict[str, Any]:
-    """Versions, hardware and git state of this process."""
+@cache
+def package_versions() -> dict[str, str | None]:
+    """Versions of the packages that the numbers may depend on; None where one is not installed."""
     packages: dict[str, str | None] = {}
     for name in REPORTED_PACKAGES:
         try:
             packages[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             packages[name] = None
+    return packages
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and git state of this process."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "planararm": __version__,
@@ -88,7 +96,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "cpu_count": os.cpu_count(),
-        "packages": packages,
+        "packages": package_versions(),
         "git": git_state(),
     }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -156,11 +158,23 @@ def _end_process(policy: IKPolicy) -> None:
 
 
 _worker = Worker()
+_watched = False
 
 
 def compute(chunk: Chunk) -> list[str]:
-    """The rows of a chunk, in a worker's process."""
+    """The rows of a chunk, in a worker's process, which ends when the run's process does."""
+    global _watched
+    if not _watched:
+        _watched = True
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     return _worker(chunk)
+
+
+def _end_with(parent: int) -> None:
+    """Wait until another process is the parent, because the one that was has been killed; then end at once."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _plan(

@@ -79,7 +79,10 @@ class Scene:
 
     def __getitem__(self, index: Any) -> Scene:
         """Index the batch axes."""
-        return Scene(self.arm, self.obstacles[index], self.safety_margin)
+        part = object.__new__(Scene)
+        # Past __post_init__: some of the discs that were checked need no second check.
+        part.__dict__.update(arm=self.arm, obstacles=self.obstacles[index], safety_margin=self.safety_margin)
+        return part
 
     def __len__(self) -> int:
         """Length of the first batch axis."""
