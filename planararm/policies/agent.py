@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,20 @@ import numpy.typing as npt
 from ..arm import FloatArray
 from ..errors import PolicyError
 from ..interface import EnvInterface
+from ..obstacles import Obstacles
 from ..scene import Scene
 from ..validate import whole_number
 from .problem import make_problem
 from .protocol import IKPolicy, IKSolution, check_configuration, find_interface
 
+if TYPE_CHECKING:
+    from ..dynamics import Dynamics
+
 CLAIM_TOLERANCE = 1e-3
 """Distance from the target that counts as met, fraction of the reach."""
+
+MAX_STEPS = 100_000
+"""Most control steps of an episode."""
 
 
 class AgentPolicy(IKPolicy):
@@ -27,12 +34,16 @@ class AgentPolicy(IKPolicy):
     one control step's command, which for delta control is one step towards the target. ``info`` has ``collision``:
     whether a command of the episode would have met a disc.
 
+    The last bits of a network's action depend on how many rows it is given at once, and an episode can make much of
+    them: a target's answer is the same in the same batch, alone it agrees to ``batch_tolerance`` per control step only.
+
     Args:
         model: Has ``predict(observation, state=None, episode_start=None, deterministic=False) -> (action,
             state)``.
         interface: Layout that the agent was trained with, or an environment that has it; by default the one
             of the model's own environment (``model.get_env()``), or of the environment given to :meth:`bind`.
-        episode_steps: Control steps to a target; default: an episode of the environment that was given, if it was.
+        episode_steps: Control steps to a target; default: an episode of the environment that was given, here, by the
+            model, or to :meth:`bind`; None if there was none.
 
     Raises:
         PolicyError: The object has no ``predict``; later, if there is no interface, or the action is no
@@ -49,13 +60,21 @@ class AgentPolicy(IKPolicy):
         own = model.get_env() if interface is None and hasattr(model, "get_env") else interface
         if own is not None:
             self.interface = self.fixed_interface = find_interface(own)
+        self._steps_were_given = episode_steps is not None
         if episode_steps is None:
             self.episode_steps = _episode_of(own)
         else:
-            self.episode_steps = whole_number("episode_steps", episode_steps, 0, 100_000)
+            self.episode_steps = whole_number("episode_steps", episode_steps, 0, MAX_STEPS)
 
     def __repr__(self) -> str:
         return f"AgentPolicy({type(self.model).__name__})"
+
+    def bind(self, env: Any) -> Self:
+        """Learn an environment's layout and, unless given, the length of its episodes; see :meth:`IKPolicy.bind`."""
+        super().bind(env)
+        if not self._steps_were_given:
+            self.episode_steps = _episode_of(env) or self.episode_steps
+        return self
 
     def supports(self, scene: Scene) -> str | None:
         """None if the scene fits the agent's observations, otherwise the reason why not."""
@@ -93,40 +112,43 @@ class AgentPolicy(IKPolicy):
         answer = problem.arm.clip(answer)
         return problem.solution(answer, problem.reasons(answer, CLAIM_TOLERANCE * problem.arm.reach), info)
 
-    def run_episode(self, target_position: Any, q: Any, scene: Scene, num_steps: int) -> Episode:
-        """An episode of ``planararm/Reach-v0`` (or of the layout's control mode) to targets.
+    def run_episode(self, target_position: Any, q: Any, scene: Scene, num_steps: int | None = None) -> Episode:
+        """An episode of the Reach environment that has the agent's layout, bit for bit; moving discs move.
 
         Args:
-            target_position: ``(N, 2)`` [m].
-            q: ``(N, n)`` where the arms begin [rad].
-            scene: Batch shape ``()`` or ``(N,)``.
-            num_steps: Control steps T.
+            target_position: ``(*batch, 2)`` [m].
+            q: ``(*batch, n)`` where the arms begin [rad]; outside the joint limits, at them.
+            scene: Batch shape ``()`` or ``(*batch,)``.
+            num_steps: Control steps T; default: ``episode_steps``.
 
         Raises:
+            InvalidInputError: Wrong shapes, NaN, or no number of steps.
             PolicyError: No layout, another arm, or an action that is none.
         """
-        self._layout(scene)
-        return self._run(
-            np.asarray(target_position, dtype=np.float64), np.asarray(q, dtype=np.float64), scene, num_steps
-        )
+        # For its checks and its batch axes; its discs stand still.
+        problem = make_problem(target_position, q, scene)
+        batch, count = problem.batch, problem.num_rows
+        steps = whole_number("num_steps", self.episode_steps if num_steps is None else num_steps, 0, MAX_STEPS)
+        episode = self._run(problem.target_position, problem.q, _flat(scene, count), steps)
+        return Episode(episode.q_path.reshape(*batch, steps + 1, -1), episode.collision.reshape(batch))
 
     def _run(self, target_position: FloatArray, q: FloatArray, scene: Scene, num_steps: int) -> Episode:
-        from ..dynamics import advance
-
-        layout = self._layout(scene)
+        """An episode per row, on what the environments run on."""
+        count, dynamics = len(q), _begun(target_position, q, scene, self._layout(scene))
         q_path = np.repeat(q[:, None], num_steps + 1, axis=1)
-        velocity, collision, state = np.zeros_like(q), np.zeros(len(q), dtype=bool), None
-        coming = np.repeat(target_position[:, None], layout.num_preview, axis=1)
-        for step in range(num_steps):
-            q, time = q_path[:, step], step * layout.dt
-            observation = layout.pack(q, coming, scene, joint_velocity=velocity, time=time)
+        collision, state = np.zeros(count, dtype=bool), None
+        for step in range(num_steps if count else 0):
+            observation = {
+                "observation": dynamics.observation.copy(),
+                "achieved_goal": dynamics.achieved_goal.copy(),
+                "desired_goal": dynamics.desired_goal.copy(),
+            }
             action, state = self.model.predict(
-                observation, state=state, episode_start=np.full(len(q), step == 0), deterministic=True
+                observation, state=state, episode_start=np.full(count, step == 0), deterministic=True
             )
-            command = layout.decode_action(q, self._checked(action, q.shape))
-            moved = advance(q, command, scene, dt=layout.dt, time=time)
-            q_path[:, step + 1], velocity = moved.q, moved.velocity
-            collision |= moved.collision
+            dynamics.step(self._rounded(action, q.shape))
+            q_path[:, step + 1] = dynamics.state.q
+            collision |= dynamics.collided
         return Episode(q_path, collision)
 
     def _layout(self, scene: Scene) -> EnvInterface:
@@ -140,13 +162,20 @@ class AgentPolicy(IKPolicy):
     def _checked(self, action: Any, shape: tuple[int, ...]) -> FloatArray:
         return check_configuration(action, shape, f"{self!r}.predict")
 
+    def _rounded(self, action: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """An action as the environments read it."""
+        with np.errstate(over="ignore"):
+            rounded = self._checked(action, shape).astype(np.float32)
+        self._checked(rounded, shape)
+        return rounded
+
 
 class Episode(NamedTuple):
     """What happened in an episode.
 
     Attributes:
-        q_path: ``(N, T + 1, n)`` executed configurations [rad].
-        collision: ``(N,)`` bool: some commanded motion would have met a disc.
+        q_path: ``(*batch, T + 1, n)`` executed configurations [rad].
+        collision: ``(*batch,)`` bool: some commanded motion would have met a disc.
     """
 
     q_path: FloatArray
@@ -162,7 +191,39 @@ def _episode_of(env: Any) -> int | None:
         except AttributeError:
             return None
     steps = getattr(spec, "max_episode_steps", None)
-    return None if steps is None else int(steps)
+    # Gymnasium's -1: without end.
+    return int(steps) if steps is not None and steps > 0 else None
+
+
+def _flat(scene: Scene, count: int) -> Scene:
+    """The scene with at most one batch axis; its discs go on moving."""
+    if len(scene.batch_shape) < 2:
+        return scene
+    discs = scene.obstacles
+    m = discs.num_obstacles
+    parts = ((discs.centers, 2), (discs.radii, None), (discs.shuttle, 4), (discs.mask, None))
+    rows = [
+        None if part is None else np.reshape(part, (count, m) if last is None else (count, m, last))
+        for part, last in parts
+    ]
+    return Scene(scene.arm, Obstacles(*rows), scene.safety_margin)
+
+
+def _begun(target_position: FloatArray, q: FloatArray, scene: Scene, layout: EnvInterface) -> Dynamics:
+    """A Reach episode per row at its begin, as ``reset`` of an environment leaves it."""
+    # Imported here, for the names of policies must be there without the kernels.
+    from ..dynamics import Dynamics, Task
+    from ..kernels.episode import GIVEN_GOALS, GIVEN_OBSTACLES, GIVEN_Q
+
+    count = len(q)
+    dynamics = Dynamics(Task(layout, num_obstacles=(0, 0)), count)
+    dynamics.state.set_obstacles(slice(None), scene.obstacles)
+    dynamics.state.goals[:] = target_position[:, None]
+    dynamics.state.q[:] = q
+    # All is given, so nothing is drawn from the keys.
+    given = GIVEN_OBSTACLES | GIVEN_Q | GIVEN_GOALS
+    dynamics.reset(np.arange(count), np.zeros(count, dtype=np.uint64), given)
+    return dynamics
 
 
 def pack_observation(

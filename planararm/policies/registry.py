@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
@@ -81,9 +82,10 @@ def make_policy(spec: Any, **kwargs: Any) -> IKPolicy:
 
     Args:
         spec: The name of a bundled, registered or installed policy; an import path
-            ``"my_package.my_module:MyPolicy"``; a model file of Stable-Baselines3 that ends in ``.zip`` (see
-            :func:`planararm.policies.sb3_file.load_sb3_policy`); a policy, returned as it is; a class of policies; a
-            function ``f(target_position, q, scene) -> q``; or an object with Stable-Baselines3's ``predict``.
+            ``"my_package.my_module:MyPolicy"``; a model file of Stable-Baselines3, which ends in ``.zip`` or exists
+            (see :func:`planararm.policies.sb3_file.load_sb3_policy`); a policy, returned as it is; a class of
+            policies; a function ``f(target_position, q, scene) -> q``; or an object with Stable-Baselines3's
+            ``predict``.
         **kwargs: Options of the class; for a function and an object with ``predict``, those of
             :class:`~planararm.policies.function.FunctionPolicy` and
             :class:`~planararm.policies.agent.AgentPolicy`.
@@ -94,6 +96,8 @@ def make_policy(spec: Any, **kwargs: Any) -> IKPolicy:
         PolicyError: The import path cannot be imported, or what is there is no policy.
         InvalidInputError: An option is out of range, or options for a finished policy.
     """
+    if isinstance(spec, os.PathLike):
+        return _from_file(os.fspath(spec), kwargs)
     if not isinstance(spec, str):
         return _build(spec, _label(spec), kwargs)
     if spec in _ENTRIES:
@@ -101,11 +105,16 @@ def make_policy(spec: Any, **kwargs: Any) -> IKPolicy:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == spec:
             return _build(_load(spec, point.value), spec, kwargs)
-    if spec.endswith(".zip"):
-        return _instance(_load(spec, "planararm.policies.sb3_file:load_sb3_policy", extra="torch"), spec, kwargs, spec)
+    if spec.endswith(".zip") or os.path.isfile(spec):
+        return _from_file(spec, kwargs)
     if ":" in spec:
         return _build(_load(spec, spec), spec, kwargs)
     raise UnknownNameError("policy", spec, available_policies())
+
+
+def _from_file(file: str, kwargs: dict[str, Any]) -> IKPolicy:
+    policy: IKPolicy = _instance(_load(file, "planararm.policies.sb3_file:load_sb3_policy"), file, kwargs, file)
+    return policy
 
 
 def _split(target: Any) -> tuple[str, str]:
