@@ -130,7 +130,8 @@ class AgentPolicy(IKPolicy):
         batch, count = problem.batch, problem.num_rows
         steps = whole_number("num_steps", self.episode_steps if num_steps is None else num_steps, 0, MAX_STEPS)
         episode = self._run(problem.target_position, problem.q, _flat(scene, count), steps)
-        return Episode(episode.q_path.reshape(*batch, steps + 1, -1), episode.collision.reshape(batch))
+        path = episode.q_path.reshape(*batch, steps + 1, problem.arm.num_joints)
+        return Episode(path, episode.collision.reshape(batch))
 
     def _run(self, target_position: FloatArray, q: FloatArray, scene: Scene, num_steps: int) -> Episode:
         """An episode per row, on what the environments run on."""
