@@ -12,7 +12,7 @@ from ...errors import FileFormatError, InvalidInputError, MissingExtraError
 from ..leaderboard import Leaderboard
 from ..results import MANIFEST, read_manifest, read_results, write_text_atomically
 from ..scoring import COLUMNS
-from ..suites import load_suite
+from ..suites import available_suites, load_suite
 from ..tasks import Suite
 from .payload import Run, report_payload
 from .pictures import draw_pictures
@@ -107,7 +107,8 @@ def _read_runs(folders: Folders, suite: Suite | Sequence[Suite] | None) -> list[
                 f"{os.fspath(twin)!r} and {os.fspath(run.folder)!r} both hold results of suite {run.suite.name!r}: "
                 "run the policies into one folder, or compare two of them with `planararm compare`."
             )
-    return runs
+    known = available_suites()
+    return sorted(runs, key=lambda run: known.index(run.suite.name) if run.suite.name in known else len(known))
 
 
 def _facts(runs: Sequence[Run], boards: Sequence[Leaderboard], num_policies: int) -> list[tuple[str, Any]]:
