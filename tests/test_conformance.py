@@ -33,7 +33,7 @@ def test_bundled_policies_keep_the_contract(policy, arm):
     report.raise_if_failed()
     assert report.passed
     assert report.policy == policy
-    assert len(report.checks) == 15
+    assert len(report.checks) == 17
 
 
 @pytest.mark.parametrize("policy", [p for p, arm in PAIRS if arm == "unit3"])
@@ -287,7 +287,7 @@ def test_broken_policies_are_caught(policy, check, message):
     assert message in found[check].message
     assert found[check].advice
     assert not report.passed
-    with pytest.raises(PolicyError, match=f"{policy.__name__}: .* of 15 checks passed"):
+    with pytest.raises(PolicyError, match=f"{policy.__name__}: .* of 17 checks passed"):
         report.raise_if_failed()
 
 
@@ -302,7 +302,7 @@ def test_one_fault_fails_few_checks():
 
 def test_report_reads_well():
     text = str(check_policy(Mutates))
-    assert text.startswith("Mutates: 14 of 15 checks passed\n")
+    assert text.startswith("Mutates: 16 of 17 checks passed\n")
     assert "  FAIL  arguments not changed\n        q was changed.\n        Work on a copy: q = np.array(q).\n" in text
     assert "  ok    deterministic\n" in text
     assert "note: one target takes" in text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,18 @@ from ..arm import make_arm
 from ..errors import PolicyError
 from ..obstacles import Obstacles
 from ..scene import Scene
-from .contract import NUM_ROWS, RULES, Broken, Trial
+from . import contract, contract_predict
+from .agent import AgentPolicy
+from .contract import NUM_ROWS, Broken, Malformed, Trial
+from .function import FunctionPolicy
 from .protocol import IKPolicy
 from .registry import make_policy
 
-RAISED = "raised"
+RULES = (*contract.RULES, *contract_predict.RULES)
 MESSAGE_LENGTH = 300
-PACKAGE = str(Path(__file__).resolve().parents[1])
+PACKAGE = Path(__file__).resolve().parents[1]
+INSTALLED = "site-packages"
+TIMED_CALLS = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Check:
         passed: Whether the policy kept it.
         message: What was seen, where it did not.
         advice: What to do about it.
-        see: Name of an earlier check that ended with the same exception, for want of which this one says nothing.
+        see: Name of an earlier check that ended with the same exception, or the same answer that is none, for want of
+            which this one says nothing.
     """
 
     name: str
@@ -79,7 +87,9 @@ class ConformanceReport:
 
     def __str__(self) -> str:
         kept = len(self.checks) - len(self.failed)
-        lines = [f"{self.policy}: {kept} of {len(self.checks)} checks passed"]
+        unknown = sum(bool(check.see) for check in self.checks)
+        rest = f", {unknown} could not be made" if unknown else ""
+        lines = [f"{self.policy}: {kept} of {len(self.checks)} checks passed{rest}"]
         for check in self.checks:
             if check.see:
                 lines.append(f"  -     {check.name}: not checked, see {check.see!r}")
@@ -105,38 +115,46 @@ def check_policy(policy: Any, scene: Scene | None = None, *, seed: int = 0) -> C
         PolicyError: ``policy`` is none.
     """
     built = make_policy(policy)
-    label = policy if isinstance(policy, str) else getattr(policy, "__name__", type(policy).__name__)
+    label = _label(policy, built)
     support, scene = _supported_scene(built, scene)
     if not support.passed:
-        return ConformanceReport(str(label), (support,))
+        return ConformanceReport(label, (support,))
     rng = np.random.default_rng(seed)
     low, high = scene.arm.joint_limits.T
     goals, starts = low + rng.random((2, NUM_ROWS, low.size)) * (high - low)
     trial = Trial(built, scene, scene.arm.end_effector(goals), starts)
-    checks = [support, *(_run(name, check, advice, trial) for name, check, advice in RULES)]
-    return ConformanceReport(str(label), _without_echoes(checks), _speed(trial))
-
-
-def _without_echoes(checks: Sequence[Check]) -> tuple[Check, ...]:
-    """The same exception once: later checks that end with it refer to the first."""
     first: dict[str, str] = {}
-    told = []
-    for check in checks:
-        earlier = first.setdefault(check.message, check.name) if check.message.startswith(RAISED) else check.name
-        told.append(check if earlier == check.name else replace(check, see=earlier))
-    return tuple(told)
+    checks = [support, *(_run(name, check, advice, trial, first) for name, check, advice in RULES)]
+    return ConformanceReport(label, tuple(checks), _speed(trial))
+
+
+def _label(given: Any, built: IKPolicy) -> str:
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given)
+    if isinstance(built, FunctionPolicy):
+        return built.name
+    return repr(built) if isinstance(built, AgentPolicy) else type(built).__name__
 
 
 def _exception(error: BaseException) -> str:
     """What was raised, in one line of bounded length, and where in the policy's own code."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    told = str(error) if isinstance(error, PolicyError) else f"raised {type(error).__name__}: {error}"
+    text = " ".join(told.split())
     text = text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}..."
     while error.__cause__ is not None:
         error = error.__cause__
-    frames = traceback.extract_tb(error.__traceback__)
-    foreign = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
-    where = f" ({Path(foreign[-1].filename).name}, line {foreign[-1].lineno})" if foreign else ""
-    return f"{RAISED} {text}{where}"
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    foreign = [frame for frame in frames if not frame[0].is_relative_to(PACKAGE)]
+    if not foreign:
+        return text
+    # Deepest in the code that planararm has called, not in the libraries that this calls.
+    home = foreign[0][0].parent
+    own = [
+        (file, line)
+        for file, line in foreign
+        if file.is_relative_to(home) and (INSTALLED in file.parts) == (INSTALLED in home.parts)
+    ]
+    return f"{text} ({own[-1][0].name}, line {own[-1][1]})"
 
 
 def example_scene(arm: str) -> Scene:
@@ -157,7 +175,7 @@ def _supported_scene(policy: IKPolicy, scene: Scene | None) -> tuple[Check, Scen
     for candidate in candidates:
         try:
             reason = policy.supports(candidate)
-        except Exception as error:  # noqa: BLE001 - whatever the policy raises belongs into the report
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the policy raises belongs into the report
             return Check(name, False, _exception(error), advice), candidate
         if reason is None:
             return Check(name, True), candidate
@@ -168,29 +186,38 @@ def _supported_scene(policy: IKPolicy, scene: Scene | None) -> tuple[Check, Scen
     return Check(name, False, f"the policy does not support the scene: {refusals[0]}", wanted), candidates[0]
 
 
-def _run(name: str, check: Callable[[Trial], None], advice: str, trial: Trial) -> Check:
+def _run(name: str, check: Callable[[Trial], None], advice: str, trial: Trial, first: dict[str, str]) -> Check:
+    """One rule; ``first``: the check at which each exception, or answer that is none, was seen first."""
     try:
         # One check is about warnings; elsewhere they must not become errors, whatever the caller's filters.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             check(trial)
     except Broken as broken:
-        return Check(name, False, str(broken), advice)
-    except Exception as error:  # noqa: BLE001 - whatever the policy raises belongs into the report
-        return Check(name, False, _exception(error), advice)
-    return Check(name, True)
+        message, told = str(broken), not isinstance(broken, Malformed)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the policy raises belongs into the report
+        message, told = _exception(error), False
+    else:
+        return Check(name, True)
+    # A rule that could be looked at says something of its own, whatever others have said.
+    seen = name if told else first.setdefault(message, name)
+    return Check(name, False, message, advice, "" if seen == name else seen)
 
 
 def _speed(trial: Trial) -> tuple[str, ...]:
-    """Time per call and per row, for information: it depends on the machine."""
+    """Median time per call, for information: it depends on the machine."""
     times = []
     for rows in (slice(0, 1), slice(None)):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                started = time.perf_counter()
-                trial.policy.solve(trial.targets[rows].copy(), trial.starts[rows].copy(), trial.scene)
-        except Exception:  # noqa: BLE001 - the checks have reported it
-            return ()
-        times.append(1e3 * (time.perf_counter() - started))
+        took = []
+        for _ in range(TIMED_CALLS):
+            arguments = (trial.targets[rows].copy(), trial.starts[rows].copy(), trial.scene)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    started = time.perf_counter()
+                    trial.policy.solve(*arguments)
+            except (Exception, SystemExit):  # noqa: BLE001 - the checks have reported it
+                return ()
+            took.append(1e3 * (time.perf_counter() - started))
+        times.append(median(took))
     return (f"one target takes {times[0]:.2f} ms, a batch of {NUM_ROWS} {times[1]:.2f} ms.",)

@@ -1,22 +1,23 @@
-"""The rules of a policy's contract: each a function that raises :class:`Broken` where a policy breaks it."""
+"""The rules of a policy's answers: each a function that raises :class:`Broken` where a policy breaks it.
+
+Those of its actions are in :mod:`planararm.policies.contract_predict`.
+"""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..arm import FloatArray, PlanarArm
 from ..collision import clearance
-from ..errors import PlanarArmError
-from ..interface import CONTROL_MODES, EnvInterface
+from ..errors import PlanarArmError, PolicyError
 from ..obstacles import Obstacles
 from ..scene import Scene
-from .agent import pack_observation
 from .protocol import IKPolicy, IKSolution, Reason, check_solution
 
 CLAIM_TOLERANCE = 1e-3
@@ -27,6 +28,10 @@ NUM_ROWS = 8
 
 class Broken(PlanarArmError):
     """A rule of the contract was broken; the message says how."""
+
+
+class Malformed(Broken):
+    """What the policy returned is no answer at all, so that the rule could not be looked at."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +55,47 @@ class Trial:
         self.policy.reset()
         solution = self.policy.solve(targets, starts, self.scene if scene is None else scene)
         batch = np.broadcast_shapes(targets.shape[:-1], starts.shape[:-1])
-        check_solution(solution, (*batch, self.arm.num_joints), type(self.policy).__name__)
+        try:
+            check_solution(solution, (*batch, self.arm.num_joints), type(self.policy).__name__)
+        except PolicyError as error:
+            raise Malformed(str(error)) from error
         return solution
 
+    def of_one_step(self) -> Trial:
+        """The same, where a policy that answers by an episode takes one control step only.
 
-def _require(condition: bool, message: str) -> None:
+        A network's last bits depend on the size of the batch, and an episode can make much of them.
+        """
+        if not self.policy.episode_steps:
+            return self
+        policy = copy.copy(self.policy)
+        policy.episode_steps = 1
+        return replace(self, policy=policy)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise :class:`Broken` with the message unless the condition holds."""
     if not condition:
         raise Broken(message)
 
 
 def _require_same(first: IKSolution, second: IKSolution, tolerance: float, what: str) -> None:
     apart = float(np.max(np.abs(np.asarray(first.q) - np.asarray(second.q)), initial=0.0))
-    _require(apart <= tolerance, f"{what}: answers differ by {apart:.3g} rad, {tolerance:.3g} is allowed.")
+    require(apart <= tolerance, f"{what}: answers differ by {apart:.3g} rad, {tolerance:.3g} is allowed.")
 
 
 def _form(trial: Trial) -> None:
     solution = trial.solve()
     q = np.asarray(solution.q)
-    _require(
+    require(
         isinstance(solution.q, np.ndarray) and q.dtype == np.float64,
         f"q is a {type(solution.q).__name__} of {q.dtype}, it must be a NumPy array of float64.",
     )
     solved, reason = np.asarray(solution.solved), np.asarray(solution.reason)
-    _require(solved.dtype == bool, f"solved is of {solved.dtype}, it must be bool.")
+    require(solved.dtype == bool, f"solved is of {solved.dtype}, it must be bool.")
     known = [int(member) for member in Reason]
-    _require(bool(np.isin(reason, known).all()), f"reason holds {reason.tolist()}, it must hold members of Reason.")
-    _require(
+    require(bool(np.isin(reason, known).all()), f"reason holds {reason.tolist()}, it must hold members of Reason.")
+    require(
         bool(((reason == Reason.SOLVED) == solved).all()),
         f"solved is {solved.tolist()} with reason {reason.tolist()}: SOLVED must go with solved only.",
     )
@@ -92,7 +112,7 @@ def _limits(trial: Trial) -> None:
 def _require_within(trial: Trial, solution: IKSolution) -> None:
     over = trial.arm.limit_violation(solution.q)
     row = int(np.argmax(over))
-    _require(
+    require(
         float(over[row]) <= 0.0,
         f"row {row}: q = {np.asarray(solution.q)[row].tolist()} is {over[row]:.3g} rad outside the "
         f"joint limits {trial.arm.joint_limits.tolist()}.",
@@ -110,9 +130,9 @@ def _not_mutated(trial: Trial) -> None:
     before = trial.scene.to_dict()
     trial.policy.reset()
     trial.policy.solve(targets, starts, trial.scene)
-    _require(np.array_equal(targets, trial.targets), "target_position was changed.")
-    _require(np.array_equal(starts, trial.starts), "q was changed.")
-    _require(trial.scene.to_dict() == before, "the scene was changed.")
+    require(np.array_equal(targets, trial.targets), "target_position was changed.")
+    require(np.array_equal(starts, trial.starts), "q was changed.")
+    require(trial.scene.to_dict() == before, "the scene was changed.")
 
 
 def _deterministic(trial: Trial) -> None:
@@ -120,10 +140,20 @@ def _deterministic(trial: Trial) -> None:
     kept = np.array(first.q)
     second = trial.solve()
     _require_same(first, second, 0.0, "two calls with the same arguments")
-    _require(np.array_equal(kept, first.q), "the second call changed the array that the first had returned.")
+    require(np.array_equal(kept, first.q), "the second call changed the array that the first had returned.")
+
+
+def _reset_forgets(trial: Trial) -> None:
+    first = trial.solve()
+    # Other targets in between, for a policy to remember.
+    trial.policy.solve(trial.targets[::-1].copy(), trial.starts[::-1].copy(), trial.scene)
+    _require_same(first, trial.solve(), 0.0, "before other targets, and after them and reset()")
+    for mask in (np.zeros(NUM_ROWS, dtype=bool), np.ones(NUM_ROWS, dtype=bool)):
+        trial.policy.reset(mask)
 
 
 def _batch_is_loop(trial: Trial) -> None:
+    trial = trial.of_one_step()
     whole = trial.solve()
     for row in range(NUM_ROWS):
         alone = trial.solve(trial.targets[row], trial.starts[row])
@@ -132,6 +162,7 @@ def _batch_is_loop(trial: Trial) -> None:
 
 
 def _two_axes(trial: Trial) -> None:
+    trial = trial.of_one_step()
     flat, shape = trial.solve(), (2, NUM_ROWS // 2, -1)
     folded = trial.solve(trial.targets.reshape(shape), trial.starts.reshape(shape))
     unfolded = IKSolution(folded.q.reshape(flat.q.shape), flat.solved, flat.reason)
@@ -139,6 +170,7 @@ def _two_axes(trial: Trial) -> None:
 
 
 def _scene_per_row(trial: Trial) -> None:
+    trial = trial.of_one_step()
     discs, base = trial.scene.obstacles, trial.arm.base
     mirrored = Obstacles(2 * base - np.asarray(discs.positions()), discs.radii, None, discs.mask)
     here = Scene(trial.arm, discs.frozen_at(0.0), trial.scene.safety_margin)
@@ -162,7 +194,7 @@ def _out_of_reach(trial: Trial) -> None:
     away = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     solution = trial.solve(trial.arm.base + 3.0 * trial.arm.reach * away)
     _require_within(trial, solution)
-    _require(not np.any(solution.solved), "targets at three times the reach were claimed to be solved.")
+    require(not np.any(solution.solved), "targets at three times the reach were claimed to be solved.")
 
 
 def _target_at_base(trial: Trial) -> None:
@@ -211,32 +243,10 @@ def _no_warnings(trial: Trial) -> None:
         raise Broken(f"warned: {caught[0].category.__name__}: {caught[0].message}")
 
 
-def _predict(trial: Trial) -> None:
-    # A policy that is bound already, such as an agent, may know that one layout only.
-    known = trial.policy.interface
-    if known is not None and known.arm == trial.arm:
-        interfaces = [known]
-    else:
-        slots = trial.scene.obstacles.num_obstacles
-        interfaces = [EnvInterface(trial.arm, max_obstacles=slots, control_mode=mode) for mode in CONTROL_MODES]
-    for interface in interfaces:
-        mode = interface.control_mode
-        # A copy, for the caller's policy may be bound to an environment.
-        bound = copy.copy(trial.policy).bind(interface)
-        bound.reset()
-        for rows in (slice(None), 0):
-            observation = pack_observation(trial.targets[rows], trial.starts[rows], trial.scene, interface)
-            action = np.asarray(bound.predict(observation, deterministic=True)[0])
-            shape = trial.starts[rows].shape
-            _require(action.shape == shape, f"{mode} control: action of shape {action.shape}, it must be {shape}.")
-            inside = all(interface.action_space.contains(row) for row in action.reshape(-1, shape[-1]))
-            _require(
-                inside,
-                f"{mode} control: action {action.tolist()} ({action.dtype}) is not in the action space.",
-            )
+Rules = tuple[tuple[str, Callable[[Trial], None], str], ...]
+"""Name, check, advice."""
 
-
-RULES: tuple[tuple[str, Callable[[Trial], None], str], ...] = (
+RULES: Rules = (
     (
         "form of the answer",
         _form,
@@ -255,6 +265,12 @@ RULES: tuple[tuple[str, Callable[[Trial], None], str], ...] = (
         "deterministic",
         _deterministic,
         "Draw from np.random.default_rng(seed) anew in every call, and return new arrays.",
+    ),
+    (
+        "reset forgets",
+        _reset_forgets,
+        "reset() forgets all that was remembered, reset(mask) that of the environments where mask is True; a policy "
+        "without memory leaves reset to IKPolicy.",
     ),
     (
         "batch equals loop",
@@ -283,5 +299,4 @@ RULES: tuple[tuple[str, Callable[[Trial], None], str], ...] = (
         "Claim solved only if the target is met, the limits hold and clearance(q, ...) >= safety_margin.",
     ),
     ("no warnings", _no_warnings, "Guard the operation that warns, e.g. with np.where before the division."),
-    ("predict", _predict, "Derive from IKPolicy and leave bind and predict to it."),
 )
