@@ -236,6 +236,42 @@ class PredictsOutside(Good):
         return action + np.float32(99), state
 
 
+class PredictsNoState(Good):
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return super().predict(observation)[0]
+
+
+class PredictsForBatches(Good):
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        action, state = super().predict(observation)
+        return (action if episode_start is None else np.atleast_2d(action)), state
+
+
+class CountsEpisodes(Good):
+    episodes = 0
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        self.episodes += episode_start is not None and bool(np.all(episode_start))
+        action, state = super().predict(observation)
+        return np.float32(0.1) * self.episodes + 0 * action, state
+
+
+class Remembers(Good):
+    """Begins where its last answer was."""
+
+    last = None
+
+    def spoil(self, solution, target_position, q, scene):
+        q = solution.q if self.last is None or self.last.shape != solution.q.shape else self.last
+        self.last = scene.arm.clip(0.5 * q + 0.1 * target_position[..., :1])
+        return answer(solution, self.last)
+
+
+class ResetsAllOnly(Good):
+    def reset(self):
+        pass
+
+
 @pytest.mark.parametrize(
     ("policy", "check", "message"),
     [
@@ -278,6 +314,19 @@ class PredictsOutside(Good):
         (Warns, "no warnings", "warned: RuntimeWarning: divide by zero encountered in log"),
         (PredictsNothing, "predict", "position control: action of shape (7,), it must be (8, 3)"),
         (PredictsOutside, "predict", "is not in the action space"),
+        (
+            PredictsNoState,
+            "in environments",
+            "position control: predict returned ndarray, it must return the action and",
+        ),
+        (PredictsForBatches, "in environments", "the environment refuses the action: The action must have shape (3,)"),
+        (CountsEpisodes, "in environments", "the same episode twice, each begun with episode_start True"),
+        (Remembers, "reset forgets", "before other targets, and after them and reset(): answers differ by"),
+        (
+            ResetsAllOnly,
+            "reset forgets",
+            "raised TypeError: ResetsAllOnly.reset() takes 1 positional argument but 2 were",
+        ),
     ],
 )
 def test_broken_policies_are_caught(policy, check, message):
@@ -352,7 +401,7 @@ class TestEchoes:
         report = check_policy(ik)
         told = [check for check in report.checks if check.message and not check.see]
         assert len(told) == 1
-        assert told[0].message.startswith("raised PolicyError: ") or told[0].message.startswith("raised KeyError: ")
+        assert told[0].message.startswith("ik raised KeyError: 'joint")
         assert "\n" not in told[0].message
         assert "test_conformance.py, line " in told[0].message
         assert len(told[0].message) < 400
@@ -360,3 +409,72 @@ class TestEchoes:
         assert {check.see for check in echoes} == {told[0].name}
         assert not any(check.passed for check in echoes)
         assert f"not checked, see {told[0].name!r}" in str(report)
+
+    def test_so_is_an_answer_that_is_none(self):
+        report = check_policy(ReturnsNone)
+        told = [check for check in report.checks if check.message and not check.see]
+        assert [check.name for check in told] == ["form of the answer"]
+        assert told[0].message == "ReturnsNone.solve must return an IKSolution, got NoneType."
+        # What can be seen without an answer still is: the policy supports the scene, and leaves its arguments alone.
+        assert [check.name for check in report.checks if check.passed] == ["supports", "arguments not changed"]
+        assert str(report).startswith("ReturnsNone: 2 of 17 checks passed, 14 could not be made\n")
+
+    def test_rules_that_were_broken_speak_for_themselves(self):
+        report = check_policy(OutsideLimits)
+        assert len(report.failed) > 1
+        assert not any(check.see for check in report.checks)
+
+    def test_where_in_ones_own_code_it_was(self, tmp_path, monkeypatch):
+        (tmp_path / "mine_alone.py").write_text(
+            "import numpy as np\n"
+            "def inverse(matrix):\n"
+            "    return np.linalg.inv(matrix)\n"
+            "def ik(target_position, q, scene):\n"
+            "    return inverse(np.zeros((3, 3)))[0]\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        report = check_policy("mine_alone:ik")
+        assert report.policy == "mine_alone:ik"
+        assert report.failed[0].message == "ik raised LinAlgError: Singular matrix (mine_alone.py, line 3)"
+
+    def test_an_exit_is_no_end(self):
+        class Exits(Good):
+            def spoil(self, solution, target_position, q, scene):
+                raise SystemExit(3)
+
+        assert check_policy(Exits).failed[0].message.startswith("raised SystemExit: 3 (test_conformance.py, line ")
+
+
+def test_names():
+    assert check_policy(follow).policy == "follow"
+    assert check_policy(make_policy(follow)).policy == "follow"
+    assert check_policy(Good()).policy == "Good"
+
+
+def test_agents_are_compared_step_by_step():
+    """Rounding that grows along an episode is no mixing of rows."""
+    arm = example_scene("unit3").arm
+
+    class Chaotic:
+        calls = 0
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            vector = observation["observation"].astype(float)
+            # As a network whose last bits depend on the size of the batch.
+            rounding = 1e-7 * len(vector) if vector.ndim > 1 else 0.0
+            return np.sin(40.0 * vector[..., :3] + vector[..., 6:7] + rounding).astype(np.float32), state
+
+    def apart(policy):
+        trial = np.random.default_rng(0).uniform(-1, 1, (8, 3))
+        targets = arm.end_effector(trial + 0.5)
+        whole = policy.solve(targets, trial, example_scene("unit3")).q
+        return max(
+            np.abs(policy.solve(targets[i], trial[i], example_scene("unit3")).q - whole[i]).max() for i in range(8)
+        )
+
+    policy = AgentPolicy(Chaotic(), EnvInterface(arm), episode_steps=20)
+    assert apart(policy) > 1e-3
+    report = check_policy(policy)
+    report.raise_if_failed()
+    assert report.policy == "AgentPolicy(Chaotic)"
+    assert policy.episode_steps == 20
