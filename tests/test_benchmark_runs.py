@@ -180,6 +180,12 @@ def test_no_such_isolation():
         Limits("maybe")
 
 
+@pytest.mark.parametrize("limits", [{"time_limit": 0.0}, {"time_limit": float("nan")}, {"memory_limit": -1.0}])
+def test_limits_are_numbers(limits):
+    with pytest.raises(InvalidInputError, match=rf"{next(iter(limits))} must be a number in \(0.0, 1000000.0\]"):
+        Limits(**limits)
+
+
 def test_without_joblib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "joblib", None)
     with pytest.raises(MissingExtraError, match=r'pip install "planararm\[report\]"'):

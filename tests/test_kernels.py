@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from planararm import geometry
 from planararm.arm import PlanarArm
 from planararm.collision import clearance
+from planararm.errors import InvalidInputError
 from planararm.kernels import chain, launch, random
 from planararm.kernels.sampling import draw_free
 from planararm.kernels.transition import shuttle_position
@@ -82,11 +83,17 @@ class TestLaunch:
             release.set()
             first.join()
 
-    @pytest.mark.parametrize(("chosen", "expected"), [("3", 3), ("0", None), ("many", None), ("", None)])
-    def test_number_of_threads(self, monkeypatch, chosen, expected):
+    def test_number_of_threads(self, monkeypatch):
+        monkeypatch.setenv("PLANARARM_NUM_THREADS", "3")
+        assert launch.num_threads() == 3
+        monkeypatch.setenv("PLANARARM_NUM_THREADS", "")
+        assert launch.num_threads() >= 1
+
+    @pytest.mark.parametrize("chosen", ["0", "many", "-1", "1.5"])
+    def test_a_number_of_threads_that_is_none(self, monkeypatch, chosen):
         monkeypatch.setenv("PLANARARM_NUM_THREADS", chosen)
-        got = launch.num_threads()
-        assert got == expected if expected else got >= 1
+        with pytest.raises(InvalidInputError, match=rf"PLANARARM_NUM_THREADS must be a whole number >= 1, got '{chosen}'"):
+            launch.num_threads()
 
     def test_writable_copies(self):
         frozen = np.arange(3.0)

@@ -16,9 +16,13 @@ from typing import Any
 from ..errors import InvalidInputError, MissingExtraError, PlanarArmError, PolicyError, UnknownNameError
 from ..policies.protocol import IKPolicy
 from ..policies.registry import available_policies, import_path, is_bundled, make_policy
+from ..validate import real_number
 from .rollout import describe_failure
 
 ISOLATE = ("auto", "always", "never")
+MOST = 1e6
+"""Largest limit, seconds or GiB."""
+
 OWN_FOLDERS = ("policies", "projection", "kernels", "dynamics", "nn")
 """Folders of the package, besides its top level, on which the answers of bundled policies depend."""
 
@@ -35,7 +39,7 @@ class Limits:
         memory_limit: GiB that a policy may take beyond what it has once it is built; None: no limit.
 
     Raises:
-        InvalidInputError: No such way to isolate.
+        InvalidInputError: No such way to isolate, or a limit that is none.
     """
 
     isolate: str = "auto"
@@ -45,6 +49,9 @@ class Limits:
     def __post_init__(self) -> None:
         if self.isolate not in ISOLATE:
             raise InvalidInputError(f"isolate must be one of {', '.join(ISOLATE)}, got {self.isolate!r}.")
+        real_number("time_limit", self.time_limit, 0.0, MOST)
+        if self.memory_limit is not None:
+            real_number("memory_limit", self.memory_limit, 0.0, MOST)
 
 
 @dataclass(frozen=True)

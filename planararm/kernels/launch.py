@@ -15,6 +15,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from ..errors import InvalidInputError
+
 _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 entry: Callable[..., Any] = numba.njit(**_options)
@@ -43,9 +45,15 @@ _busy = threading.Lock()
 
 
 def num_threads() -> int:
-    """Threads that a large batch is spread over: ``PLANARARM_NUM_THREADS``, else the CPUs this process may use."""
-    chosen = os.environ.get("PLANARARM_NUM_THREADS", "")
-    if chosen.isdecimal() and int(chosen) > 0:
+    """Threads that a large batch is spread over: ``PLANARARM_NUM_THREADS``, else the CPUs this process may use.
+
+    Raises:
+        InvalidInputError: The variable is set to something else than a whole number >= 1.
+    """
+    chosen = os.environ.get("PLANARARM_NUM_THREADS")
+    if chosen:
+        if not chosen.isdecimal() or int(chosen) < 1:
+            raise InvalidInputError(f"PLANARARM_NUM_THREADS must be a whole number >= 1, got {chosen!r}.")
         return int(chosen)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
