@@ -92,7 +92,8 @@ class TestLaunch:
     @pytest.mark.parametrize("chosen", ["0", "many", "-1", "1.5"])
     def test_a_number_of_threads_that_is_none(self, monkeypatch, chosen):
         monkeypatch.setenv("PLANARARM_NUM_THREADS", chosen)
-        with pytest.raises(InvalidInputError, match=rf"PLANARARM_NUM_THREADS must be a whole number >= 1, got '{chosen}'"):
+        message = rf"PLANARARM_NUM_THREADS must be a whole number >= 1, got '{chosen}'"
+        with pytest.raises(InvalidInputError, match=message):
             launch.num_threads()
 
     def test_writable_copies(self):
