@@ -1,6 +1,7 @@
 """Runs: several processes, kills, policies that misbehave or change. The rows are those of an undisturbed run."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -116,6 +117,25 @@ def test_killed_at_any_moment_and_repeated(jobs, tmp_path):
         return untimed(json.loads(line) for line in (folder / RESULTS).read_text().splitlines())
 
     assert rows(calm) == rows(killed)
+
+
+def test_ctrl_c_with_several_processes(tmp_path):
+    policies = ["small_suite:Slow", "small_suite:Base"]
+    options = ["--suite", "small_suite:small_suite", "--jobs", "2", "--isolate", "never", "--no-report"]
+    line = [sys.executable, "-m", "planararm.cli", "bench", *policies, *options, "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        line, cwd=TESTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    results = tmp_path / "out" / RESULTS
+    deadline = time.monotonic() + 60
+    while not (results.exists() and results.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, shown = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "keeps what was done; repeat the command to go on" in shown
+    assert "Traceback" not in shown
+    assert "Warning" not in shown
 
 
 def test_rows_of_a_changed_policy_are_not_mixed_in(tmp_path):

@@ -202,11 +202,12 @@ def entrant(source: Any, options: Mapping[str, Any] | None = None) -> Entrant:
     """An entrant named after its source, with its options if it has any: ``name(damping=0.1)``.
 
     Args:
-        source: Name, import path, policy, class, function or agent.
+        source: Name, import path, model file, policy, class, function or agent.
         options: Keyword arguments for its constructor.
     """
     if isinstance(source, Entrant):
         return source
+    source = os.fspath(source) if isinstance(source, os.PathLike) else source
     options = dict(options or {})
     name = source if isinstance(source, str) else str(getattr(source, "__name__", type(source).__name__))
     if options:

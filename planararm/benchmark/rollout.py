@@ -337,7 +337,8 @@ class _Follower:
             lambda: self._policy.predict(observation, state=self._state, episode_start=first, deterministic=True),
         )
         checked = check_configuration(action, q.shape, f"{type(self._policy).__name__}.predict")
-        return layout.decode_action(q, checked), seconds
+        # What the environment executes is the action in float32.
+        return layout.decode_action(q, checked.astype(np.float32)), seconds
 
     def excess(self, command: FloatArray) -> FloatArray:
         """By how much commands leave the joint limits [rad], rounding to float32 not counted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from .parsing import add_command, find_modules_here, json_object
@@ -13,7 +14,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     check = add_command(
         commands, common, "check", run, "check that a policy keeps the contract, with advice; exit code 1 if not"
     )
-    check.add_argument("policy", metavar="POLICY", help="a name or an import path module:attribute")
+    check.add_argument(
+        "policy", metavar="POLICY", help="a name, an import path module:attribute, or a model file of Stable-Baselines3"
+    )
     check.add_argument("--scene", help="name or TOML file of the scene to check in (default: a bundled one)")
     check.add_argument("--policy-kwargs", metavar="JSON", help="options of the policy, as a JSON object")
 
@@ -26,6 +29,6 @@ def run(arguments: argparse.Namespace) -> int:
     find_modules_here()
     policy = make_policy(arguments.policy, **json_object(arguments.policy_kwargs))
     scene = None if arguments.scene is None else make_scene(arguments.scene)
-    report = check_policy(policy, scene)
+    report = replace(check_policy(policy, scene), policy=arguments.policy)
     print(report)
     return 0 if report.passed else 1
