@@ -158,6 +158,16 @@ def test_out_is_a_file(tmp_path):
     assert file.read_text() == "mine"
 
 
+def test_two_runs_in_one_folder(tmp_path):
+    class Runs(Progress):
+        def advance(self, policy, group, count):
+            with pytest.raises(InvalidInputError, match=r"Another run is writing into .*: wait for it"):
+                run(["hold"], small_suite(), tmp_path / "out")
+
+    assert len(run(["hold"], small_suite(), tmp_path / "out", progress=Runs())) == len(small_suite())
+    assert len(run(["hold"], small_suite(), tmp_path / "out")) == len(small_suite())
+
+
 def test_results_without_a_manifest(finished, tmp_path):
     folder = copied(finished, tmp_path / "bare", 100)
     (folder / MANIFEST).unlink()
@@ -171,6 +181,8 @@ def test_results_without_a_manifest(finished, tmp_path):
         ("{", "cannot be read"),
         ("[]", "has format 'list'"),
         ('{"format": 99}', "has format 99, this version of planararm reads 2"),
+        ('{"format": 2}', "has no 'suite' as it should be"),
+        ('{"format": 2, "suite": 3}', "has no 'suite' as it should be"),
     ],
 )
 def test_a_damaged_manifest(tmp_path, text, message):
@@ -190,6 +202,8 @@ def test_no_manifest(tmp_path):
         ("not json", "line 2 is not JSON"),
         ('{"task": 1}', "line 2 does not have the columns"),
         ("7", "line 2 does"),
+        (json.dumps(dict.fromkeys(COLUMNS)), "line 2 does not name a task, a policy and a seed"),
+        (json.dumps({**dict.fromkeys(COLUMNS), "task": "a/b", "policy": "p", "seed": 1}), "line 2 does not name"),
     ],
 )
 def test_a_damaged_line_in_the_middle(finished, tmp_path, line, message):

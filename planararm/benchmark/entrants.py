@@ -120,7 +120,7 @@ class Entrant:
 
 def is_known(source: str) -> bool:
     """Whether a policy goes by this name, or it may name one: an import path, a file."""
-    return ":" in source or Path(source).exists() or source in available_policies()
+    return ":" in source or source.endswith(".zip") or Path(source).exists() or source in available_policies()
 
 
 def build_policy(name: str, source: Any, options: Mapping[str, Any], seed: int) -> IKPolicy:

@@ -222,8 +222,17 @@ def scan(path: Path) -> Iterator[tuple[int, Row]]:
                 raise FileFormatError(f"{os.fspath(path)!r}, line {number} is not JSON: {cause}") from cause
             if not isinstance(row, dict) or row.keys() != columns:
                 raise FileFormatError(f"{os.fspath(path)!r}, line {number} does not have the columns of a result row.")
+            if not _is_named(row):
+                raise FileFormatError(f"{os.fspath(path)!r}, line {number} does not name a task, a policy and a seed.")
             yield offset, row
             offset += len(line)
+
+
+def _is_named(row: Row) -> bool:
+    """Whether what identifies a row is of the right types."""
+    task, policy, seed = row["task"], row["policy"], row["seed"]
+    texts = isinstance(task, str) and isinstance(policy, str) and type(seed) is int
+    return texts and task.rpartition("/")[2].isdecimal()
 
 
 def read_frame(path: Path) -> Results:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -27,6 +28,17 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 RESULTS = "results.jsonl"
 _TAIL = 1 << 16
+_MANIFEST = {
+    "suite": str,
+    "suite_hash": str,
+    "num_tasks": int,
+    "tolerance": float,
+    "columns": dict,
+    "policies": list,
+    "fingerprints": dict,
+    "seeds": list,
+    "runs": list,
+}
 REPORTED_PACKAGES = ("numpy", "scipy", "numba", "gymnasium", "torch")
 
 
@@ -123,6 +135,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{os.fspath(path)!r} has format {found!r}, this version of planararm reads {FORMAT}; "
             "choose another --out folder."
         )
+    for name, kind in _MANIFEST.items():
+        if not isinstance(manifest.get(name), kind):
+            raise FileFormatError(f"{os.fspath(path)!r} has no {name!r} as it should be; choose another --out folder.")
     return manifest
 
 
@@ -135,12 +150,12 @@ def prepare_folder(
     fresh: bool = False,
     redo: bool = False,
 ) -> dict[str, Any]:
-    """Create the folder and its manifest, or check that what is there belongs to the same suite and policies.
+    """Write the folder's manifest, or check that what is there belongs to the same suite and policies.
 
     Policies and seeds are added to those of earlier runs, so that a leaderboard can grow.
 
     Args:
-        folder: The results folder.
+        folder: The results folder, :func:`locked`.
         suite: What is run.
         fingerprints: Of every policy, by name; rows of another fingerprint are not mixed in.
         seeds: Seeds of the policies.
@@ -151,11 +166,9 @@ def prepare_folder(
         The manifest.
 
     Raises:
-        InvalidInputError: The folder holds results of another suite or of an earlier state of a policy, or is a file.
+        InvalidInputError: The folder holds results of another suite or of an earlier state of a policy.
         FileFormatError: Its manifest is unreadable.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInputError(f"The results folder {os.fspath(folder)!r} is a file; choose another --out.")
     here = environment()
     if fresh:
         (folder / RESULTS).unlink(missing_ok=True)
@@ -190,7 +203,6 @@ def prepare_folder(
     manifest["fingerprints"].update(fingerprints)
     manifest["seeds"] += [seed for seed in seeds if seed not in manifest["seeds"]]
     manifest["runs"].append(here)
-    folder.mkdir(parents=True, exist_ok=True)
     write_text_atomically(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     return manifest
 
@@ -207,6 +219,35 @@ def check_suite(folder: Path, manifest: dict[str, Any], suite: Suite) -> None:
             f"{manifest['suite_hash'][:12]}, not of {suite.name!r} with {suite.content_hash[:12]}: their "
             "scores cannot be mixed. Choose another --out folder, or --fresh."
         )
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Create a results folder, if need be, and keep other runs from writing into it; the end of the process is enough.
+
+    Raises:
+        InvalidInputError: It is a file, or another run is writing into it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInputError(f"The results folder {os.fspath(folder)!r} is a file; choose another --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        # Not on Windows: there two runs in one folder are the user's to avoid.
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as cause:
+            raise InvalidInputError(
+                f"Another run is writing into {os.fspath(folder)!r}: wait for it, or choose another --out."
+            ) from cause
+        yield
+    finally:
+        os.close(handle)
 
 
 def drop_policies(folder: Path, policies: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from ..policies.protocol import IKPolicy
 from .entrants import Entrant, Limits, distinct_entrants
 from .frame import Results
 from .isolation import IsolatedPolicy
-from .results import ResultsWriter, prepare_folder, read_results
+from .results import ResultsWriter, locked, prepare_folder, read_results
 from .rollout import rollout_ik, rollout_tracking, warm_up
 from .scoring import Rows, score_ik, score_tracking, unsupported_rows
 from .suites import load_suite
@@ -276,6 +276,7 @@ def run(
             for value in seeds:
                 worker.build(this, one, value, limits)
         tasks = load_suite(suite) if isinstance(suite, str) else suite
+        stack.enter_context(locked(folder))
         prepare_folder(folder, tasks, {one.name: one.fingerprint for one in entrants}, seeds, fresh=fresh, redo=redo)
         writer = stack.enter_context(ResultsWriter(folder, tasks))
         _announce(progress, tasks, entrants, seeds, writer)
