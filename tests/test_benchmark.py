@@ -289,6 +289,17 @@ def test_a_part_of_the_tasks_makes_no_score(results):
     assert board.by_group["hold"]["ik"] is None
 
 
+def test_an_interrupted_run_makes_no_score(results):
+    first = [row for row in rows_of(results, "hold") if row["kind"] == "ik"][:7]
+    assert build_leaderboard(Results.from_rows(first)).sections[0].scores
+    board = build_leaderboard(Results.from_rows(first), small_suite().sizes)
+    assert board.sections[0].without == (("hold", "unfinished: 7 of 12 tasks"),)
+    again = [{**row, "seed": 9} for row in first[:3]]
+    both = [row for row in rows_of(results, "hold") if row["kind"] == "ik" and row["arm"] == "unit3"] + again
+    board = build_leaderboard(Results.from_rows(both), small_suite().sizes)
+    assert board.sections[0].without == (("hold", "unfinished: 3 of 12 tasks"),)
+
+
 def test_unreachable_tasks_are_not_held_against_accuracy(results):
     rows = [row for row in rows_of(results, "Base") if row["kind"] == "ik"]
     reachable = [row for row in rows if row["truth"] == 1]

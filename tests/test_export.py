@@ -15,7 +15,7 @@ from small_suite import Base, small_suite
 from planararm.benchmark.badge import COLORS, LABEL_COLOR
 from planararm.benchmark.export import LEADERBOARD_COLUMNS, code, export, guarded, markdown, unguarded
 from planararm.benchmark.leaderboard import build_leaderboard
-from planararm.benchmark.results import FORMAT, read_results
+from planararm.benchmark.results import read_results
 from planararm.benchmark.runner import Entrant, run
 from planararm.benchmark.scoring import COLUMNS
 from planararm.cli import main
@@ -272,7 +272,7 @@ def test_what_cannot_be_exported(folder, tmp_path):
         export(tmp_path, tmp_path / "a.csv")
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "manifest.json").write_text(json.dumps({"format": FORMAT, "suite": "x"}), encoding="utf-8")
+    (empty / "manifest.json").write_bytes((folder / "manifest.json").read_bytes())
     for name in ("a.csv", "leaderboard.csv", "a.md", "a.svg"):
         with pytest.raises(FileFormatError, match=r"holds no result rows yet"):
             export(empty, tmp_path / name)

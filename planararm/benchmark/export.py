@@ -156,11 +156,11 @@ def _rows(folders: Sequence[Path], columns: Sequence[str]) -> Iterator[list[Cell
 
 def _board(folder: Path) -> tuple[str, str, Leaderboard]:
     """Name of the folder and of its suite, and the leaderboard."""
-    suite = str(read_manifest(folder)["suite"])
+    manifest = read_manifest(folder)
     results = read_results(folder)
     if not len(results):
         raise FileFormatError(f"{os.fspath(folder)!r} holds no result rows yet; run `planararm bench` first.")
-    return folder.name, suite, build_leaderboard(results)
+    return folder.name, str(manifest["suite"]), build_leaderboard(results, manifest["groups"])
 
 
 def _tolerance(tolerance: float) -> str:

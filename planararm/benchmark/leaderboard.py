@@ -8,7 +8,7 @@ what the policy did with them is counted among the outcomes. Rows of several see
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -180,7 +180,7 @@ def _reason_against(results: Results, expected: int) -> str | None:
     unsupported = np.flatnonzero(results["outcome"] == Outcome.UNSUPPORTED)
     if unsupported.size:
         return str(results["message"][unsupported[0]])
-    there = _count_tasks(results)
+    there = min(_count_tasks(results.select(results["seed"] == seed)) for seed in np.unique(results["seed"]))
     return f"unfinished: {there} of {expected} tasks" if there < expected else None
 
 
@@ -189,8 +189,15 @@ def _count_tasks(results: Results) -> int:
     return len(np.unique(group * (int(results["number"].max(initial=0)) + 1) + results["number"]))
 
 
-def _section(title: str, kind: str, arm: str, results: Results, policies: Sequence[str]) -> Section:
-    expected = _count_tasks(results)
+def _expected(results: Results, sizes: Mapping[str, int]) -> int:
+    """How many tasks the groups have that rows are there of."""
+    return sum(sizes[group] for group in distinct(results["group"]))
+
+
+def _section(
+    title: str, kind: str, arm: str, results: Results, policies: Sequence[str], sizes: Mapping[str, int]
+) -> Section:
+    expected = _expected(results, sizes)
     unreachable = _count_tasks(results.select(results["truth"] == Truth.UNREACHABLE))
     scores, without = [], []
     for policy in policies:
@@ -204,32 +211,36 @@ def _section(title: str, kind: str, arm: str, results: Results, policies: Sequen
     return Section(title, kind, arm, expected, unreachable, tuple(scores), tuple(without))
 
 
-def build_leaderboard(results: Results) -> Leaderboard:
+def build_leaderboard(results: Results, sizes: Mapping[str, int] | None = None) -> Leaderboard:
     """Score all policies.
 
     Args:
         results: Result rows of one suite; at least one.
+        sizes: Number of tasks per group of the suite, so that a run which was interrupted is not taken for a
+            finished one; default: tasks that any policy has rows of.
     """
+    if sizes is None:
+        names = distinct(results["group"])
+        sizes = {name: _count_tasks(results.select(results["group"] == name)) for name in names}
     policies = results.policies
     sections = []
     by_kind = {kind: results.select(results["kind"] == kind) for kind in ("ik", "track")}
     arms = distinct(results["arm"])
-    sizes = {arm: _count_tasks(by_kind["ik"].select(by_kind["ik"]["arm"] == arm)) for arm in arms}
-    for arm in sorted(arms, key=lambda name: -sizes[name]):
+    targets = {arm: _expected(by_kind["ik"].select(by_kind["ik"]["arm"] == arm), sizes) for arm in arms}
+    for arm in sorted(arms, key=lambda name: -targets[name]):
         for kind, title in (("ik", "Inverse kinematics"), ("track", "Tracking in closed loop")):
             own = by_kind[kind].select(by_kind[kind]["arm"] == arm)
             if len(own):
-                sections.append(_section(f"{title}, {arm}", kind, arm, own, policies))
+                sections.append(_section(f"{title}, {arm}", kind, arm, own, policies, sizes))
     policies.sort(key=lambda name: _standing(name, sections))
     groups = []
     by_group: dict[str, dict[str, tuple[float, ...] | None]] = {policy: {} for policy in policies}
     for name in distinct(results["group"]):
         own = results.select(results["group"] == name)
         groups.append((name, str(own["arm"][0])))
-        expected = _count_tasks(own)
         for policy in policies:
             rows = own.select(own["policy"] == policy)
-            comparable = len(rows) and _reason_against(rows, expected) is None
+            comparable = len(rows) and _reason_against(rows, sizes[name]) is None
             by_group[policy][name] = _success(rows.select(rows["truth"] != Truth.UNREACHABLE)) if comparable else None
     return Leaderboard(
         sum(section.num_tasks for section in sections),

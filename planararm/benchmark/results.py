@@ -32,6 +32,7 @@ _MANIFEST = {
     "suite": str,
     "suite_hash": str,
     "num_tasks": int,
+    "groups": dict,
     "tolerance": float,
     "columns": dict,
     "policies": list,
@@ -192,6 +193,7 @@ def prepare_folder(
             "suite": suite.name,
             "suite_hash": suite.content_hash,
             "num_tasks": len(suite),
+            "groups": suite.sizes,
             "tolerance": suite.tolerance,
             "columns": COLUMNS,
             "policies": [],
@@ -303,7 +305,7 @@ class ResultsWriter:
 
     def __init__(self, folder: Path, suite: Suite) -> None:
         path = folder / RESULTS
-        self._sizes = {group.name: len(group) for group in suite.groups}
+        self._sizes = suite.sizes
         self._done: dict[tuple[str, int, str], npt.NDArray[np.bool_]] = {}
         drop_unfinished_line(path)
         if path.exists():

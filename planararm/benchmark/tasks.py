@@ -160,6 +160,11 @@ class Suite:
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of tasks per group."""
+        return {group.name: len(group) for group in self.groups}
+
     def group(self, name: str) -> TaskGroup:
         """The group of that name.
 

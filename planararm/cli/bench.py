@@ -162,7 +162,7 @@ def score_and_show(
                 "--fresh starts over, --out takes another folder.",
                 file=sys.stderr,
             )
-        print_leaderboard(build_leaderboard(results), console)
+        print_leaderboard(build_leaderboard(results, load_suite(suite).sizes), console)
         for line in failures(results):
             print(f"planararm: {line}", file=sys.stderr)
     if not report:

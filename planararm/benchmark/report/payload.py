@@ -110,7 +110,7 @@ def report_payload(runs: Sequence[Run]) -> tuple[dict[str, Any], list[Leaderboar
     Args:
         runs: One per suite.
     """
-    boards = [build_leaderboard(run.results) for run in runs]
+    boards = [build_leaderboard(run.results, run.suite.sizes) for run in runs]
     policies = ranking(boards)
     numbered = {name: i for i, name in enumerate(policies)}
     arms = Arms()
