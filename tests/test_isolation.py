@@ -9,10 +9,13 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
+import hostile_policies
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,14 +24,22 @@ from small_suite import small_suite
 
 from planararm.benchmark.isolation import IsolatedPolicy
 from planararm.benchmark.isolation.messages import HEAD, MAX_BODY, MAX_HEADER, BadFrame, encode, receive
-from planararm.errors import InvalidInputError, PolicyCrashed, PolicyError, PolicyTimeout, UnknownNameError
+from planararm.benchmark.rollout import describe_failure
+from planararm.errors import (
+    InvalidInputError,
+    MissingExtraError,
+    PolicyCrashed,
+    PolicyError,
+    PolicyTimeout,
+    UnknownNameError,
+)
 from planararm.interface import EnvInterface
 from planararm.obstacles import Obstacles
-from planararm.policies import make_policy
+from planararm.policies import check_policy, make_policy
+from planararm.policies.protocol import check_solution
 from planararm.scene import Scene
 
 GROUP = small_suite().group("ik")
-FAR = np.array([[9.0, 0.0, 0.0]])
 
 
 def gone(pid):
@@ -44,10 +55,10 @@ def gone(pid):
     return False
 
 
-def ask(policy, far=False):
-    targets = GROUP.targets[:2].copy()
-    if far:
-        targets[0, 0] = 9.0
+def ask(policy, deed=None):
+    targets = np.clip(GROUP.targets[:2], -4, 4)
+    if deed is not None:
+        targets[0] = [9.0, deed]
     return policy.solve(targets, GROUP.q_start[:2], GROUP.scene[:2])
 
 
@@ -98,79 +109,179 @@ def test_a_state_stays_in_the_other_process():
     layout = EnvInterface(GROUP.scene.arm)
     observation = layout.pack(GROUP.q_start, GROUP.targets[:, None], GROUP.scene)
     with IsolatedPolicy("hostile_policies:Counts") as policy:
+        with pytest.raises(PolicyError, match="'hostile_policies:Counts' must be bound to an environment"):
+            policy.predict(observation)
         policy.bind(layout)
-        state = None
-        for count in range(3):
-            action, state = policy.predict(observation, state)
-            assert action == pytest.approx(np.full((len(GROUP), 3), 0.1 * count))
-            assert state is True
-        assert policy.predict(observation, None)[0] == pytest.approx(np.zeros((len(GROUP), 3)))
-        # A new process is bound as the one before it was.
+        states = [None]
+        for count in range(18):
+            action, state = policy.predict(observation, states[-1])
+            assert action.dtype == np.float32
+            np.testing.assert_array_equal(action, np.full((len(GROUP), 3), np.float32(0.1 * count)))
+            states.append(state)
+        # Whoever goes back to a state goes on from there.
+        np.testing.assert_array_equal(policy.predict(observation, states[4])[0], np.float32(0.4))
+        np.testing.assert_array_equal(policy.predict(observation, None)[0], 0)
+        with pytest.raises(PolicyError, match="too old: a policy's process keeps the newest 16"):
+            policy.predict(observation, states[1])
+        with pytest.raises(PolicyError, match="state must be None or what predict of this policy has returned"):
+            policy.predict(observation, np.zeros(3))
+        with pytest.raises(InvalidInputError, match=r"must be a mapping with the key 'obs.*, got NoneType"):
+            policy.predict(None)
+        # A new process is bound as the one before it was, and knows nothing of its states.
         os.kill(policy.pid, signal.SIGKILL)
         with pytest.raises(PolicyCrashed, match="its process ended: signal SIGKILL"):
-            policy.predict(observation)
-        assert policy.predict(observation)[0].shape == (len(GROUP), 3)
+            policy.predict(observation, state)
+        for _ in range(2):
+            with pytest.raises(PolicyError, match="the policy's state was lost with the process that had it"):
+                policy.predict(observation, state)
+            assert policy.predict(observation)[0].shape == (len(GROUP), 3)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "message"),
-    [
-        ("Raises", PolicyError, "^RuntimeError: no idea at all$"),
-        ("Exits", PolicyError, "^SystemExit: goodbye$"),
-        ("ExitsHard", PolicyCrashed, "its process ended: exit code 7"),
-        ("Segfaults", PolicyCrashed, "its process ended: signal SIGSEGV"),
-        ("Hangs", PolicyTimeout, "took longer than 1 s"),
-        ("Spins", PolicyTimeout, "took longer than 1 s"),
-        ("EatsMemory", PolicyError, r"MemoryError: .*its limit is 2 GiB more than after its first answer"),
-        ("WritesGarbage", PolicyCrashed, "its process sent something that is no answer"),
-        ("ClosesFiles", PolicyCrashed, "its process (ended|closed)"),
-    ],
-)
-def test_what_it_does_costs_one_call(name, kind, message):
-    with IsolatedPolicy(f"hostile_policies:{name}", time_limit=1.0) as policy:
-        before = ask(policy).q
-        first = policy.pid
+def test_an_agent_has_its_layout_and_the_length_of_its_episodes():
+    here = make_policy("hostile_policies:agent")
+    arguments = (GROUP.targets, GROUP.q_start, GROUP.scene)
+    with IsolatedPolicy("hostile_policies:agent") as there:
+        solution, expected = there.solve(*arguments), here.solve(*arguments)
+        for name in ("episode_steps", "batch_tolerance", "fixed_interface"):
+            assert getattr(there, name) == getattr(here, name)
+        observation = there.fixed_interface.pack(GROUP.q_start, GROUP.targets[:, None], GROUP.scene)
+        np.testing.assert_array_equal(there.predict(observation)[0], here.predict(observation)[0])
+    np.testing.assert_array_equal(solution.q, expected.q)
+    assert (solution.q != GROUP.q_start).any()
+    np.testing.assert_array_equal(solution.info["collision"], expected.info["collision"])
+
+
+def test_it_keeps_the_contract_if_the_policy_does(solver):
+    check_policy(solver).raise_if_failed()
+
+
+@pytest.fixture(scope="module")
+def bad():
+    with IsolatedPolicy("hostile_policies:BadOnDemand", memory_limit=0.3) as policy:
+        yield policy
+
+
+CRASHED = "^its process ended: "
+NO_ANSWER = "^its process sent something that is no answer: "
+DEEDS = {
+    "raises": (PolicyError, "^RuntimeError: no idea at all$"),
+    "exits": (PolicyError, "^SystemExit: goodbye$"),
+    "interrupts": (PolicyError, "^KeyboardInterrupt"),
+    "cannot say": (PolicyError, "^CannotSay$"),
+    "exits hard": (PolicyCrashed, f"{CRASHED}exit code 7$"),
+    "segfaults": (PolicyCrashed, f"{CRASHED}signal SIGSEGV$"),
+    "hangs": (PolicyTimeout, "^took longer than 0.4 s$"),
+    "spins": (PolicyTimeout, "^took longer than 0.4 s$"),
+    "hangs in C": (PolicyTimeout, "^took longer than 0.4 s$"),
+    "eats memory": (PolicyError, r"^MemoryError: .* \(its limit is 0.3 GiB more than after its first answer\)$"),
+    "eats all memory": (PolicyError, r"^MemoryError: .*\(its limit is 0.3 GiB more than after its first answer\)$"),
+    "dies beside a child": (PolicyCrashed, f"{CRASHED}signal SIGSEGV$"),
+    "writes garbage": (PolicyCrashed, f"{NO_ANSWER}it begins with other bytes, or is too large$"),
+    "forges another answer": (PolicyCrashed, f"{NO_ANSWER}it is not about this question$"),
+    "announces much": (PolicyCrashed, f"{NO_ANSWER}it begins with other bytes, or is too large$"),
+    "closes files": (PolicyCrashed, f"{CRASHED}(it closed its pipes|exit code 1)$"),
+    "starts a process": (PolicyError, r"^RuntimeError: started \d+$"),
+}
+AGAIN = ("raises", "exits", "interrupts", "cannot say", "starts a process")
+
+
+def test_every_deed_is_tried():
+    assert list(DEEDS) == list(hostile_policies.DEEDS)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_it_does_costs_one_call(bad, deed, monkeypatch):
+    before = ask(bad).q
+    first = bad.pid
+    kind, message = DEEDS[deed]
+    with monkeypatch.context() as limited:
+        if kind is PolicyTimeout:
+            limited.setattr(bad, "time_limit", 0.4)
         began = time.monotonic()
-        with pytest.raises(kind, match=message) as caught:
-            ask(policy, far=True)
-        assert type(caught.value) is kind
-        assert time.monotonic() - began < 3.0
-        if policy.pid != first:
-            assert gone(first)
-        np.testing.assert_array_equal(ask(policy).q, before)
+        with pytest.raises(PolicyError, match=message) as caught:
+            ask(bad, list(DEEDS).index(deed))
+        took = time.monotonic() - began
+    assert type(caught.value) is kind
+    assert took < 1.4 if kind is PolicyTimeout else took < 5.0
+    assert describe_failure(caught.value) == str(caught.value)
+    assert bad.last_elapsed is None
+    assert (bad.pid == first) == (deed in AGAIN)
+    if deed not in AGAIN:
+        assert gone(first)
+    np.testing.assert_array_equal(ask(bad).q, before)
+    if deed == "starts a process":
+        bad.close()
+        assert gone(int(str(caught.value).split()[-1]))
 
 
-def test_a_leak_does_not_spoil_the_calls_after_it():
-    with IsolatedPolicy("hostile_policies:Leaks", memory_limit=0.4) as policy:
+def test_what_is_no_answer_is_told_as_it_is_here():
+    here = make_policy("hostile_policies:NoAnswers")
+    with IsolatedPolicy("hostile_policies:NoAnswers") as there:
+        for number in range(6):
+            targets = GROUP.targets[:2].copy()
+            targets[0] = [9.0, number]
+            solution = here.solve(targets, GROUP.q_start[:2], GROUP.scene[:2])
+            with pytest.raises(PolicyError) as expected:
+                check_solution(solution, (2, 3), "NoAnswers")
+            with pytest.raises(PolicyError) as caught:
+                ask(there, number)
+            # Where objects live differs.
+            assert str(caught.value).partition(" at 0x")[0] == str(expected.value).partition(" at 0x")[0]
+        assert ask(there).q.shape == (2, 3)
+
+
+def test_careless_answers_arrive():
+    with IsolatedPolicy("hostile_policies:Careless") as policy:
+        solution = ask(policy)
+        assert (policy.name, policy.episode_steps, policy.batch_tolerance) == ("Careless", 7, 1e-5)
+    start = GROUP.q_start[:2].astype(np.float32)
+    np.testing.assert_array_equal(solution.q, start)
+    assert [solution.q.dtype, solution.solved.dtype, solution.reason.dtype] == [float, bool, np.int8]
+    assert set(solution.info) == {"big_endian", "nominal_q", "iterations", "threads"}
+    np.testing.assert_array_equal(solution.info["big_endian"], [0.0, 1.0])
+    np.testing.assert_array_equal(solution.info["nominal_q"], start.astype(np.float16))
+    assert solution.info["iterations"].shape == ()
+    np.testing.assert_array_equal(solution.info["threads"], 1)
+
+
+@pytest.mark.parametrize(("name", "told"), [("Leaks", "its limit is 0.3 GiB"), ("LeaksUnsaid", "can't allocate")])
+def test_a_leak_does_not_spoil_the_calls_after_it(name, told):
+    with IsolatedPolicy(f"hostile_policies:{name}", memory_limit=0.3) as policy:
         messages = []
-        for _ in range(12):
+        for _ in range(7):
             try:
                 ask(policy)
-                messages.append(None)
+                messages.append("")
             except PolicyError as error:
                 messages.append(str(error))
     assert any(messages)
-    assert all("MemoryError" in message for message in messages if message)
+    assert all(told in message for message in messages if message)
     assert not any(before and after for before, after in pairwise(messages))
 
 
 def test_what_it_prints_is_no_answer(capfd):
     with IsolatedPolicy("hostile_policies:Prints") as policy:
-        np.testing.assert_array_equal(ask(policy).q, make_policy("damped-least-squares").solve(
-            GROUP.targets[:2], GROUP.q_start[:2], GROUP.scene[:2]
-        ).q)  # fmt: skip
+        np.testing.assert_array_equal(ask(policy).q, GROUP.q_start[:2])
     captured = capfd.readouterr()
     assert "hello" in captured.err
     assert captured.out == ""
 
 
+def test_an_answer_before_the_question_is_none():
+    with IsolatedPolicy("hostile_policies:WritesAhead") as policy:
+        policy.reset()
+        time.sleep(0.3)
+        with pytest.raises(PolicyCrashed, match="no answer: it came before the question"):
+            ask(policy)
+
+
 def test_too_much_is_refused():
-    message = "the answer has 3200000052 bytes, 268435456 are allowed"
-    with (
-        IsolatedPolicy("hostile_policies:ReturnsMuch", memory_limit=8.0) as policy,
-        pytest.raises(PolicyError, match=message),
-    ):
-        ask(policy)
+    message = r"ValueError: 3200000\d\d\d bytes of arrays are too many, 105\d\d\d\d are allowed here"
+    with IsolatedPolicy("hostile_policies:ReturnsMuch", memory_limit=8.0) as policy:
+        expected = ask(policy).q
+        with pytest.raises(PolicyError, match=message):
+            ask(policy, 0)
+        np.testing.assert_array_equal(ask(policy).q, expected)
 
 
 @pytest.mark.parametrize(
@@ -180,13 +291,25 @@ def test_too_much_is_refused():
         ("hold", {"speed": 1}, InvalidInputError, "takes no options, got 'speed'"),
         ("hostile_policies:Missing", {}, UnknownNameError, "Unknown attribute of 'hostile_policies' 'Missing'"),
         ("hostile_policies:CannotBeBuilt", {"mood": "bad"}, PolicyError, "OSError: weights are gone, mood bad"),
+        ("hostile_policies:NeedsMore", {}, MissingExtraError, r'NeedsMore needs .* "planararm\[torch\]"'),
+        ("hostile_policies:ForgesItsBuilding", {}, PolicyCrashed, "no answer: it has no 'episode_steps'"),
     ],
 )
 def test_what_cannot_be_built_says_so_here(spec, options, kind, message):
     policy = IsolatedPolicy(spec, options)
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=message) as caught:
         policy.start()
+    assert type(caught.value) is kind
     assert policy.pid is None
+    # Workers hand errors on.
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again)) == (kind, str(caught.value))
+
+
+def test_building_takes_its_time():
+    policy = IsolatedPolicy("hostile_policies:SlowToBuild", start_limit=0.5)
+    with pytest.raises(PolicyTimeout, match=r"took longer than 0\.5 s to be built"):
+        policy.start()
 
 
 def test_options_and_seed_arrive_and_survive_pickling():
@@ -194,6 +317,20 @@ def test_options_and_seed_arrive_and_survive_pickling():
     assert policy.pid is None
     with policy:
         assert ask(policy).q == pytest.approx(GROUP.q_start[:2] + 0.507)
+
+
+@pytest.mark.parametrize("how", ["import path", "working folder"])
+def test_modules_are_found_as_they_are_here(how, tmp_path, monkeypatch):
+    (tmp_path / "mine_alone.py").write_text("def ik(target_position, q, scene):\n    return q + 0.25\n")
+    # Not the one that the libraries import.
+    (tmp_path / "random.py").write_text("raise RuntimeError('the wrong one')\n")
+    if how == "import path":
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    else:
+        monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", os.getcwd())])
+        monkeypatch.chdir(tmp_path)
+    with IsolatedPolicy("mine_alone:ik") as policy:
+        np.testing.assert_array_equal(ask(policy).q, GROUP.q_start[:2] + 0.25)
 
 
 def test_no_process_is_left_over():
@@ -205,26 +342,75 @@ def test_no_process_is_left_over():
     assert gone(pid)
 
 
-@pytest.mark.parametrize("what", ["idle", "busy"])
-def test_nothing_outlives_a_killed_parent(what):
+def test_it_outlives_the_thread_that_started_it():
+    with IsolatedPolicy("hold") as policy:
+        thread = threading.Thread(target=policy.start)
+        thread.start()
+        thread.join()
+        first = policy.pid
+        time.sleep(0.1)
+        ask(policy)
+        assert policy.pid == first
+
+
+def test_a_fork_has_a_process_of_its_own(solver):
+    expected, first = ask(solver).q, solver.pid
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fork = os.fork()
+    if fork == 0:
+        same = (ask(solver).q == expected).all() and solver.pid != first
+        solver.close()
+        os._exit(0 if same else 1)
+    assert os.waitpid(fork, 0)[1] == 0
+    np.testing.assert_array_equal(ask(solver).q, expected)
+    assert solver.pid == first
+
+
+def test_ctrl_c_ends_the_call_and_the_process(bad):
+    ask(bad)
+    first = bad.pid
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask(bad, list(DEEDS).index("hangs"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert bad.pid is None
+    assert gone(first)
+
+
+@pytest.mark.parametrize(("end", "deeds"), [("is killed", ["spins", "hangs in C"]), ("exits", ["hangs"])])
+def test_nothing_outlives_its_parent(end, deeds):
     code = f"""
         import sys, threading, time
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from test_isolation import IsolatedPolicy, ask
-        policy = IsolatedPolicy("hostile_policies:Spins", time_limit=1000)
-        ask(policy)
-        print(policy.pid, flush=True)
-        ask(policy, far={what == "busy"})
-        time.sleep(1000)
+        from planararm.arm import make_arm
+        from planararm.benchmark.isolation import IsolatedPolicy
+        from planararm.obstacles import Obstacles
+        from planararm.scene import Scene
+        def ask(policy, x, y):
+            policy.solve([[x, y]], [[0.0] * 3], Scene(make_arm(), Obstacles.none()))
+        policies = []
+        for deed in {[list(DEEDS).index(deed) for deed in deeds]}:
+            policies.append(IsolatedPolicy("hostile_policies:BadOnDemand", time_limit=1000))
+            ask(policies[-1], 1.0, 1.0)
+            threading.Thread(target=ask, args=(policies[-1], 9.0, deed), daemon=True).start()
+        time.sleep(0.2)
+        print(*[policy.pid for policy in policies], flush=True)
+        time.sleep({1000 if end == "is killed" else 0})
     """
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
     try:
-        pid = int(parent.stdout.readline())
-        time.sleep(0.3)
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == len(deeds)
+        if end == "exits":
+            assert parent.wait(10) == 0
     finally:
         parent.kill()
         parent.communicate()
-    assert gone(pid)
+    assert all(gone(pid) for pid in pids)
 
 
 @pytest.mark.parametrize("name", ["time_limit", "memory_limit", "start_limit"])

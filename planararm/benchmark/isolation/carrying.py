@@ -40,12 +40,12 @@ def scene_parts(scene: Scene) -> tuple[dict[str, Any], dict[str, Any]]:
         arrays["shuttle"] = discs.shuttle
     if discs.mask is not None:
         arrays["mask"] = np.asarray(discs.mask, dtype=bool)
-    return {"arm": arm_text(scene.arm), "safety_margin": scene.safety_margin}, arrays
+    return {"arm": arm_text(scene.arm), "safety_margin": float(scene.safety_margin)}, arrays
 
 
 def scene_from(message: Message) -> Scene:
     """The scene of a message."""
-    values, arrays = message
+    values, arrays = message.values, message.arrays
     obstacles = Obstacles(arrays["centers"], arrays["radii"], arrays.get("shuttle"), arrays.get("mask"))
     return Scene(arm_from(values["arm"]), obstacles, values["safety_margin"])
 
@@ -54,8 +54,8 @@ def interface_values(interface: EnvInterface) -> dict[str, Any]:
     """A layout as values of a message."""
     return {
         "arm": arm_text(interface.arm),
-        "max_obstacles": interface.max_obstacles,
-        "num_preview": interface.num_preview,
+        "max_obstacles": int(interface.max_obstacles),
+        "num_preview": int(interface.num_preview),
         "control_mode": interface.control_mode,
         "dt": interface.dt,
         "safety_margin": interface.safety_margin,

@@ -2,135 +2,50 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
+import math
 import os
-import selectors
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
-from typing import Any, Self
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ... import errors
-from ...errors import PolicyCrashed, PolicyError, PolicyTimeout
+from ...errors import InvalidInputError, PolicyCrashed, PolicyError, PolicyTimeout
 from ...interface import EnvInterface
-from ...policies.protocol import IKPolicy, IKSolution, find_interface
+from ...policies.protocol import IKPolicy, IKSolution, check_configuration, check_solution, find_interface
 from ...scene import Scene
 from ...validate import real_number
 from .carrying import interface_from, interface_values, scene_parts
-from .messages import BadFrame, Message, encode, receive
+from .failures import no_answer, raised_there, told
+from .messages import BadFrame, Message, encode, reply_limit
+from .process import HostProcess, TooLate, import_paths
 
-ONE_THREAD = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "PLANARARM_NUM_THREADS",
-)
-HOST = "from planararm.benchmark.isolation.host import main; main()"
-FAREWELL = 2.0
-"""Seconds that a process may take to end before it is killed."""
-
-_CHUNK = 1 << 16
+T = TypeVar("T")
+MOST_STEPS = 1_000_000
+MALFORMED = (LookupError, TypeError, ValueError, OverflowError, AttributeError)
 
 
-class _TooLate(Exception):
-    """The deadline has passed."""
+class KeptState(NamedTuple):
+    """Stands for a state that :meth:`IsolatedPolicy.predict` has returned, and that stays in the policy's process.
 
+    Attributes:
+        process: The process, by its pid and how many the policy had before.
+        number: The state.
+    """
 
-class _Process:
-    """The other process, and the pipes to it."""
-
-    def __init__(self) -> None:
-        environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        # A session of its own: Ctrl-C is for this process, which ends the other one.
-        self._popen = subprocess.Popen(
-            [sys.executable, "-c", HOST],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env=environment,
-            start_new_session=True,
-        )
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self._to, self._from = self._popen.stdin.fileno(), self._popen.stdout.fileno()
-        os.set_blocking(self._to, False)
-        os.set_blocking(self._from, False)
-        self._read_ahead = bytearray()
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return self._popen.pid
-
-    def ask(self, request: bytes, deadline: float) -> Message:
-        """Send a request, wait for the reply.
-
-        Raises:
-            _TooLate: The deadline has passed.
-            BrokenPipeError: The process has ended.
-            BadFrame: The reply is none.
-        """
-        self._send(memoryview(request), deadline)
-        return receive(lambda size: self._take(size, deadline))
-
-    def _wait(self, number: int, event: int, deadline: float) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(number, event)
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise _TooLate
-
-    def _send(self, content: memoryview, deadline: float) -> None:
-        while content:
-            try:
-                content = content[os.write(self._to, content) :]
-            except BlockingIOError:
-                self._wait(self._to, selectors.EVENT_WRITE, deadline)
-
-    def _take(self, size: int, deadline: float) -> bytes:
-        while len(self._read_ahead) < size:
-            try:
-                part = os.read(self._from, max(_CHUNK, size - len(self._read_ahead)))
-            except BlockingIOError:
-                self._wait(self._from, selectors.EVENT_READ, deadline)
-                continue
-            if not part:
-                raise BrokenPipeError
-            self._read_ahead += part
-        taken = bytes(self._read_ahead[:size])
-        del self._read_ahead[:size]
-        return taken
-
-    def end(self, *, patient: bool) -> int | None:
-        """End it and all that it has started; its exit code, if it had ended by itself.
-
-        Args:
-            patient: Let it end by itself first.
-        """
-        code = None
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
-        if patient:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = self._popen.wait(FAREWELL)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
-        return code
+    process: tuple[int, int]
+    number: int
 
 
 class IsolatedPolicy(IKPolicy):
     """A policy in a process of its own, under a limit of time and of memory.
 
     Whatever happens there is an exception here, and the next call finds a new process. The process has one thread of
-    BLAS, torch and kernels; what the policy prints goes to standard error. Nothing is unpickled.
+    BLAS, torch and kernels; what the policy prints goes to standard error. Nothing is unpickled. It ends with
+    :meth:`close`, with this object, and with this process, however that ends.
 
     Args:
         spec: What :func:`planararm.policies.make_policy` takes, as text: a name, an import path, a model file.
@@ -138,20 +53,22 @@ class IsolatedPolicy(IKPolicy):
         seed: For a policy whose class has an argument ``seed``.
         time_limit: Seconds that a call may take.
         memory_limit: GiB that the policy may take beyond what it has after its first answer; None: no limit. On Linux
-            only.
+            only, and without processes that the policy itself starts.
         start_limit: Seconds that importing and building may take.
 
     Attributes:
-        last_elapsed: Seconds that the policy itself took for the last call, without the way there and back.
+        name: Name of the policy's class, once it is built.
+        last_elapsed: Seconds that the policy itself took for the last call, without the way there and back; None if
+            the call failed. Measured in the policy's process, and never more than the call took here.
 
     Raises:
-        InvalidInputError: A limit is out of range.
+        InvalidInputError: A limit is out of range, or ``spec`` or ``options`` cannot be sent.
         PolicyError: No such processes on this platform.
     """
 
     def __init__(
         self,
-        spec: str,
+        spec: str | os.PathLike[str],
         options: Mapping[str, Any] | None = None,
         *,
         seed: int = 0,
@@ -159,18 +76,29 @@ class IsolatedPolicy(IKPolicy):
         memory_limit: float | None = 2.0,
         start_limit: float = 120.0,
     ) -> None:
-        self._process: _Process | None = None
         if os.name != "posix":
             raise PolicyError(
                 "Policies get processes of their own on Linux and macOS only; run this one in this process."
             )
-        self.spec, self.options, self.seed = spec, dict(options or {}), seed
+        if not isinstance(spec, str | os.PathLike):
+            raise InvalidInputError(
+                'A policy in a process of its own is named by text, e.g. "my_module:MyPolicy", '
+                f"got {type(spec).__name__}."
+            )
+        self.spec, self.options, self.seed = os.fspath(spec), dict(options or {}), seed
+        try:
+            json.dumps(self.options)
+        except (TypeError, ValueError) as cause:
+            raise InvalidInputError(f"Options for another process must be JSON values, got {options!r}.") from cause
         self.time_limit = real_number("time_limit", time_limit, 0.0, 1e6)
         self.memory_limit = None if memory_limit is None else real_number("memory_limit", memory_limit, 0.0, 1e6)
         self.start_limit = real_number("start_limit", start_limit, 0.0, 1e6)
-        self.name = spec
+        self.name = self.spec
         self.last_elapsed: float | None = None
-        self._has_state = False
+        self._process: HostProcess | None = None
+        self._end: Callable[[], Any] = _nothing
+        self._num_processes = 0
+        self._num_requests = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         limits = {name: getattr(self, name) for name in ("seed", "time_limit", "memory_limit", "start_limit")}
@@ -185,11 +113,6 @@ class IsolatedPolicy(IKPolicy):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        # Python may be on its way out, with half of the modules gone.
-        if getattr(self, "_process", None) is not None and not sys.is_finalizing():
-            self.close()
-
     @property
     def pid(self) -> int | None:
         """Number of the process; None while there is none."""
@@ -203,165 +126,222 @@ class IsolatedPolicy(IKPolicy):
             PolicyTimeout: It took longer than ``start_limit``.
             PolicyCrashed: The process ended.
         """
-        if self._process is not None:
+        if self._process is not None and self._process.is_own:
             return
-        self._process = _Process()
+        self.close()
+        try:
+            self._process = HostProcess()
+        except OSError as cause:
+            raise PolicyError(f"There is no process to be had for {self.spec!r}: {cause}.") from cause
+        # Also when this object, or Python, comes to its end.
+        self._end = weakref.finalize(self, self._process.end)
+        self._num_processes += 1
         request = {
             "call": "build",
             "spec": self.spec,
             "options": self.options,
             "seed": self.seed,
             "memory_limit": self.memory_limit,
+            "paths": import_paths(),
         }
         try:
-            reply = self._exchange(request, {}, self.start_limit)
+            self._exchange(request, {}, self._learn, self.start_limit)
+            if self.interface is not None:
+                self._bind(self.interface)
         except BaseException:
+            # Half of a policy is none: the next call begins anew.
             self.close()
             raise
+
+    def _learn(self, reply: Message) -> None:
         values = reply.values
-        self.name = str(values["name"])
-        self.batch_tolerance = float(values["batch_tolerance"])  # type: ignore[misc]
-        self.episode_steps = values["episode_steps"]
-        fixed = values["fixed_interface"]
+        tolerance, steps, fixed = values["batch_tolerance"], values["episode_steps"], values["fixed_interface"]
+        if not (type(tolerance) is float and 0 <= tolerance < math.inf):
+            raise ValueError(f"batch_tolerance {tolerance!r}")
+        if not (steps is None or (type(steps) is int and 0 <= steps <= MOST_STEPS)):
+            raise ValueError(f"episode_steps {steps!r}")
         self.fixed_interface = None if fixed is None else interface_from(fixed)
-        self._has_state = False
-        if self.interface is not None and fixed is None:
-            self._exchange({"call": "bind", "interface": interface_values(self.interface)}, {}, self.time_limit)
+        self.name, self.episode_steps = str(values["name"]), steps
+        self.batch_tolerance = tolerance  # type: ignore[misc]
 
     def close(self) -> None:
         """End the process; the next call starts another one."""
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.end(patient=False)
+        self._end()
+        self._end, self._process = _nothing, None
 
-    def _ask(self, values: dict[str, Any], arrays: Mapping[str, Any] | None = None) -> Message:
+    def _ask(self, values: dict[str, Any], arrays: Mapping[str, Any], read: Callable[[Message], T]) -> T:
+        self.last_elapsed = None
         self.start()
-        return self._exchange(values, arrays or {}, self.time_limit)
+        return self._exchange(values, arrays, read, self.time_limit)
 
-    def _exchange(self, values: dict[str, Any], arrays: Mapping[str, Any], limit: float) -> Message:
-        """Send a request and wait for its reply.
+    def _exchange(
+        self, values: dict[str, Any], arrays: Mapping[str, Any], read: Callable[[Message], T], limit: float
+    ) -> T:
+        """Send a request, wait for its reply, and read it.
 
         Raises:
+            InvalidInputError: The request has something other than numbers, or is too large.
             PolicyTimeout: It took too long.
             PolicyCrashed: The process ended, or sent something else.
             PlanarArmError: What was raised there, if it is of this package; PolicyError for anything else.
         """
         assert self._process is not None
         self.last_elapsed = None
+        self._num_requests += 1
         try:
-            reply = self._process.ask(encode(values, arrays), time.monotonic() + limit)
+            request = encode({**values, "number": self._num_requests}, arrays)
+        except ValueError as cause:
+            raise InvalidInputError(f"Cannot be sent to the policy's process: {cause}.") from cause
+        began, most = time.monotonic(), reply_limit(sum(np.asarray(array).nbytes for array in arrays.values()))
+        try:
+            reply = self._process.ask(request, began + limit, most)
+            if reply.values["number"] != self._num_requests:
+                raise BadFrame("it is not about this question")
             ok = reply.values["ok"]
-        except _TooLate:
+            answer = read(reply) if ok is True else None
+            elapsed = _seconds(reply.values.get("elapsed"), time.monotonic() - began)
+        except TooLate:
             self.close()
-            raise _told(PolicyTimeout(f"took longer than {limit:g} s")) from None
-        except (BrokenPipeError, ConnectionError):
-            process, self._process = self._process, None
-            raise _told(PolicyCrashed(f"its process ended: {_ending(process.end(patient=True))}")) from None
-        except (BadFrame, KeyError) as cause:
+            doing = " to be built" if values["call"] == "build" else ""
+            raise told(PolicyTimeout(f"took longer than {limit:g} s{doing}")) from None
+        except ConnectionError:
+            ending = self._process.farewell()
             self.close()
-            raise _told(PolicyCrashed(f"its process sent something that is no answer: {cause}")) from None
+            raise told(PolicyCrashed(f"its process ended: {ending}")) from None
+        except (BadFrame, *MALFORMED) as cause:
+            self.close()
+            raise no_answer(cause) from None
         except BaseException:
             # Interrupted between question and answer: the next question must not get this one's.
             self.close()
             raise
-        if not ok:
-            if reply.values.get("memory"):
+        if ok is not True:
+            if reply.values.get("memory") is True or reply.values.get("spoiled") is True:
                 self.close()
-            raise _raised(reply.values, self.memory_limit)
-        elapsed = reply.values.get("elapsed")
-        self.last_elapsed = float(elapsed) if isinstance(elapsed, int | float) else None
-        return reply
+            raise raised_there(reply.values, self.memory_limit)
+        self.last_elapsed = elapsed
+        return answer  # type: ignore[return-value]
 
     def supports(self, scene: Scene) -> str | None:
         """The policy's own answer."""
+
+        def read(reply: Message) -> str | None:
+            reason = reply.values["reason"]
+            return None if reason is None else str(reason)
+
         values, arrays = scene_parts(scene)
-        reason = self._ask({"call": "supports", **values}, arrays).values["reason"]
-        return None if reason is None else str(reason)
+        return self._ask({"call": "supports", **values}, arrays, read)
 
     def reset(self, mask: Any = None) -> None:
         """Reset the policy."""
-        self._has_state = False
         arrays = {} if mask is None else {"mask_of_reset": np.asarray(mask, dtype=bool)}
-        self._ask({"call": "reset"}, arrays)
+        self._ask({"call": "reset"}, arrays, _nothing)
 
     def bind(self, env: Any) -> Self:
         """Bind the policy to an environment's layout; see :meth:`IKPolicy.bind`."""
-        interface: EnvInterface = find_interface(env)
-        self._ask({"call": "bind", "interface": interface_values(interface)})
+        interface = find_interface(env)
+        self.last_elapsed = None
+        self.start()
+        self._bind(interface)
         self.interface = interface
         return self
 
+    def _bind(self, interface: EnvInterface) -> None:
+        self._exchange({"call": "bind", "interface": interface_values(interface)}, {}, _nothing, self.time_limit)
+
     def solve(self, target_position: Any, q: Any, scene: Scene, *, target_orientation: Any = None) -> IKSolution:
-        """The policy's answers; see :meth:`IKPolicy.solve`."""
+        """The policy's answers; of ``info`` only arrays of numbers. See :meth:`IKPolicy.solve`."""
         values, arrays = scene_parts(scene)
-        arrays = {**arrays, "target_position": np.asarray(target_position, float), "q": np.asarray(q, float)}
+        given = {"target_position": target_position, "q": q}
         if target_orientation is not None:
-            arrays["target_orientation"] = np.asarray(target_orientation, float)
-        answer = self._ask({"call": "solve", **values}, arrays).arrays
-        try:
+            given["target_orientation"] = target_orientation
+        arrays |= {name: _real(name, value) for name, value in given.items()}
+        shape = arrays["q"].shape
+
+        def read(reply: Message) -> IKSolution:
+            answer = reply.arrays
             info = {name.partition(".")[2]: array for name, array in answer.items() if name.startswith("info.")}
-            return IKSolution(answer["q"], answer["solved"], answer["reason"], info)
-        except KeyError as missing:
-            raise _told(PolicyCrashed(f"its process sent an answer without {missing}")) from None
+            solution = IKSolution(answer["q"], answer["solved"], answer["reason"], info)
+            check_solution(solution, shape, self.name)
+            kinds = tuple(array.dtype.name for array in (solution.q, solution.solved, solution.reason))
+            if kinds != ("float64", "bool", "int8"):
+                raise TypeError(f"types {kinds}")
+            return solution
+
+        return self._ask({"call": "solve", **values}, arrays, read)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[npt.NDArray[np.float32], Any]:
-        """The policy's action; its state stays there, and True stands for it here."""
-        arrays = {f"observed.{name}": np.asarray(array) for name, array in observation.items()}
-        batch = np.shape(observation["observation"])[:-1]
+        """The policy's action and a :class:`KeptState` that stands for its state; see :meth:`IKPolicy.predict`.
+
+        Raises:
+            PolicyError: Not bound, or the state is lost: it went with its process, or 16 newer ones are there.
+        """
         layout = self.fixed_interface or self.interface
         if layout is None:
+            self.start()
+            layout = self.fixed_interface
+        if layout is None:
             raise PolicyError(f"{self.spec!r} must be bound to an environment: policy.bind(env).predict(...).")
+        if not isinstance(observation, Mapping) or "observation" not in observation:
+            raise InvalidInputError(
+                f"observation must be a mapping with the key 'observation', got {type(observation).__name__}."
+            )
+        arrays = {f"observed.{name}": np.asarray(array) for name, array in observation.items()}
         if episode_start is not None:
             arrays["episode_start"] = np.asarray(episode_start, dtype=bool)
+        shape = (*np.shape(observation["observation"])[:-1], layout.arm.num_joints)
         request = {
             "call": "predict",
-            "has_state": state is not None,
+            "state": self._number_of(state),
             "deterministic": bool(deterministic),
-            "shape": [*batch, layout.arm.num_joints],
+            "shape": shape,
         }
-        reply = self._ask(request, arrays)
-        action = reply.arrays.get("action")
-        if action is None:
-            raise _told(PolicyCrashed("its process sent an answer without an action"))
-        return action, True if reply.values.get("has_state") else None
+
+        def read(reply: Message) -> tuple[npt.NDArray[Any], KeptState | None]:
+            action, number = reply.arrays["action"], reply.values["state"]
+            check_configuration(action, shape, self.name)
+            if not (number is None or type(number) is int):
+                raise TypeError(f"state {number!r}")
+            return action, None if number is None else KeptState(self._process_key, number)
+
+        return self._ask(request, arrays, read)
+
+    @property
+    def _process_key(self) -> tuple[int, int]:
+        return (self.pid or 0, self._num_processes)
+
+    def _number_of(self, state: Any) -> int | None:
+        """The number of a state in the policy's process."""
+        if state is None:
+            return None
+        if not isinstance(state, KeptState):
+            raise PolicyError(
+                f"state must be None or what predict of this policy has returned, got {type(state).__name__}."
+            )
+        if state.process != self._process_key:
+            raise told(PolicyError("the policy's state was lost with the process that had it"))
+        return state.number
+
+
+def _nothing(*arguments: object) -> None:
+    return None
 
 
 def _rebuild(spec: str, options: dict[str, Any], limits: dict[str, Any]) -> IsolatedPolicy:
     return IsolatedPolicy(spec, options, **limits)
 
 
-def _told(error: PolicyError) -> PolicyError:
-    """The error, whose rows show its message as it is."""
-    error.described = str(error)
-    return error
+def _real(name: str, value: Any) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as cause:
+        raise InvalidInputError(f"{name} must be numbers, got {value!r}.") from cause
 
 
-def _raised(values: Mapping[str, Any], memory_limit: float | None) -> Exception:
-    """What was raised in the other process, as an exception of this one."""
-    message, kind = str(values.get("message")), str(values.get("type"))
-    described = str(values.get("described"))
-    known = getattr(errors, kind, None) if values.get("own") else None
-    if isinstance(known, type) and issubclass(known, errors.PlanarArmError):
-        # Past __init__, which builds the message from values that stayed in the other process.
-        own = known.__new__(known, message)
-        own.args = (message,)
-        own.described = described
-        return own
-    if values.get("memory"):
-        limit = "" if memory_limit is None else f" (its limit is {memory_limit:g} GiB more than after its first answer)"
-        described += limit
-    error = PolicyError(described)
-    error.described = described
-    return error
-
-
-def _ending(code: int | None) -> str:
-    """How a process ended."""
-    if code is None:
-        return "it closed its pipes"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
+def _seconds(told_there: Any, waited: float) -> float | None:
+    """The policy's own time as its process tells it, if it can be."""
+    if type(told_there) is not float or not told_there >= 0:
+        return None
+    return min(told_there, waited)

@@ -19,9 +19,14 @@ MAGIC = b"PLAR"
 HEAD = struct.Struct("<4sIQ")
 MAX_HEADER = 1 << 20
 MAX_BODY = 1 << 28
-"""Bytes; 256 MiB hold the answers to more than a million targets."""
+"""Bytes; 256 MiB hold the targets and discs of more than a million tasks."""
 
-TYPES = ("float64", "float32", "int64", "int32", "int8", "uint8", "bool")
+REPLY_ROOM, REPLY_FACTOR = 1 << 20, 16
+"""Bytes that an answer may have, and more of them per byte of the question: the answer to a few targets is short."""
+
+TYPES = frozenset(
+    ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
+)
 MAX_AXES = 8
 
 
@@ -35,47 +40,60 @@ class Message(NamedTuple):
     Attributes:
         values: JSON values by name.
         arrays: Arrays by name.
+        size: Bytes of the arrays.
     """
 
     values: dict[str, Any]
     arrays: dict[str, npt.NDArray[Any]]
+    size: int = 0
 
 
-def encode(values: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> bytes:
+def reply_limit(request_size: int) -> int:
+    """Bytes that the arrays of an answer may have, from those of the question."""
+    return min(MAX_BODY, REPLY_ROOM + REPLY_FACTOR * request_size)
+
+
+def encode(values: Mapping[str, Any], arrays: Mapping[str, Any] | None = None, most: int = MAX_BODY) -> bytes:
     """The bytes of a message.
 
     Args:
         values: JSON values by name.
         arrays: Arrays of numbers by name.
+        most: Bytes that the arrays may have.
 
     Raises:
-        ValueError: The arrays are larger than a message may be.
+        ValueError: The arrays are larger than that, or not of numbers.
     """
     listed, parts = [], []
-    size = sum(np.size(value) * np.asarray(value).dtype.itemsize for value in (arrays or {}).values())
-    if size > MAX_BODY:
-        raise ValueError(f"the answer has {size} bytes, {MAX_BODY} are allowed")
-    for name, value in (arrays or {}).items():
-        array = np.ascontiguousarray(value)
-        # A contiguous copy of a number is an array of one.
-        listed.append([name, array.dtype.name, list(np.shape(value))])
-        parts.append(array.tobytes())
+    named = {name: np.asarray(value) for name, value in (arrays or {}).items()}
+    size = sum(array.nbytes for array in named.values())
+    if size > most:
+        raise ValueError(f"{size} bytes of arrays are too many, {most} are allowed here")
+    for name, array in named.items():
+        kind = array.dtype.name
+        if kind not in TYPES:
+            raise ValueError(f"{name} must be an array of numbers, got {kind}")
+        listed.append([name, kind, list(array.shape)])
+        # The other side reads this machine's byte order, which the array need not have.
+        parts.append(array.astype(kind, order="C", copy=False).tobytes())
     header = json.dumps({"values": dict(values), "arrays": listed}).encode()
-    body = b"".join(parts)
-    return HEAD.pack(MAGIC, len(header), len(body)) + header + body
+    if len(header) > MAX_HEADER:
+        raise ValueError(f"{len(header)} bytes of names and values are too many, {MAX_HEADER} are allowed")
+    return b"".join([HEAD.pack(MAGIC, len(header), size), header, *parts])
 
 
-def receive(read: Callable[[int], bytes]) -> Message:
+def receive(read: Callable[[int], bytes], most: int = MAX_BODY) -> Message:
     """The next message.
 
     Args:
         read: Returns just as many bytes as it is asked for.
+        most: Bytes that its arrays may have.
 
     Raises:
         BadFrame: What comes is no message.
     """
     magic, header_size, body_size = HEAD.unpack(read(HEAD.size))
-    if magic != MAGIC or header_size > MAX_HEADER or body_size > MAX_BODY:
+    if magic != MAGIC or header_size > MAX_HEADER or body_size > most:
         raise BadFrame("it begins with other bytes, or is too large")
     try:
         header = json.loads(read(header_size))
@@ -88,11 +106,11 @@ def receive(read: Callable[[int], bytes]) -> Message:
     sizes = [math.prod(shape) * np.dtype(kind).itemsize for _, kind, shape in shapes]
     if sum(sizes) != body_size:
         raise BadFrame("its arrays do not have the announced size")
-    body, at, arrays = read(body_size), 0, {}
+    body, at, arrays = memoryview(read(body_size)), 0, {}
     for (name, kind, shape), size in zip(shapes, sizes, strict=True):
         arrays[name] = np.frombuffer(body[at : at + size], dtype=kind).reshape(shape).copy()
         at += size
-    return Message(values, arrays)
+    return Message(values, arrays, body_size)
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
