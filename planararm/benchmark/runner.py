@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import uuid
@@ -158,16 +159,21 @@ def _end_process(policy: IKPolicy) -> None:
 
 
 _worker = Worker()
-_watched = False
 
 
 def compute(chunk: Chunk) -> list[str]:
-    """The rows of a chunk, in a worker's process, which ends when the run's process does."""
-    global _watched
-    if not _watched:
-        _watched = True
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    """The rows of a chunk, in a worker's process."""
     return _worker(chunk)
+
+
+def begin_worker(parent: int) -> None:
+    """Prepare a worker's process: Ctrl-C is for the run's process, and a worker ends when that does.
+
+    Args:
+        parent: Number of the run's process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
@@ -208,7 +214,11 @@ def _parallel(chunks: Iterator[Chunk], jobs: int) -> Iterator[tuple[Chunk, list[
         from joblib.externals.loky.process_executor import TerminatedWorkerError
     except ImportError as cause:
         raise MissingExtraError("--jobs", "report") from cause
-    with parallel_config(backend="loky", inner_max_num_threads=1), Parallel(jobs, return_as="generator") as parallel:
+    begun = {"initializer": begin_worker, "initargs": (os.getpid(),)}
+    with (
+        parallel_config(backend="loky", inner_max_num_threads=1, **begun),
+        Parallel(jobs, return_as="generator") as parallel,
+    ):
         while block := list(islice(chunks, AHEAD * jobs)):
             try:
                 yield from zip(block, parallel(delayed(compute)(chunk) for chunk in block), strict=True)
