@@ -12,7 +12,7 @@ from small_suite import small_suite
 from planararm.benchmark.entrants import Entrant, entrant
 from planararm.benchmark.frame import Results
 from planararm.benchmark.leaderboard import build_leaderboard, score
-from planararm.benchmark.rollout import rollout_ik, rollout_tracking, solve_rows
+from planararm.benchmark.rollout import describe_failure, rollout_ik, rollout_tracking, solve_rows, warm_up
 from planararm.benchmark.runner import run
 from planararm.benchmark.scoring import COLUMNS, TIMING_COLUMNS
 from planararm.benchmark.suites import EVALUATION_SEEDS, available_suites, free_configurations, load_suite
@@ -365,6 +365,33 @@ def test_halving_isolates_rows_in_few_calls():
     assert np.isnan(answers.seconds[5])
     assert (np.delete(answers.seconds, 5) > 0).all()
     assert len(calls) <= 1 + 2 * 4
+
+
+def test_an_exception_without_a_text():
+    class Silent(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    assert describe_failure(Silent()) == "Silent, whose text cannot be shown"
+    assert describe_failure(ValueError("a\nb")) == "ValueError: a b"
+
+
+def test_the_first_call_may_take_longer():
+    limits = []
+
+    class Limited(ours.Base):
+        time_limit = 2.0
+
+        def solve(self, target_position, q, scene, *, target_orientation=None):
+            limits.append(self.time_limit)
+            raise RuntimeError("cold")
+
+    policy = Limited()
+    warm_up(policy, small_suite().group("ik"))
+    warm_up(policy, small_suite().group("ik"), first=False)
+    warm_up(policy, small_suite().group("track"))
+    assert limits == [12.0, 2.0, 12.0]
+    assert policy.time_limit == 2.0
 
 
 def test_keyboard_interrupt_is_not_swallowed():

@@ -24,6 +24,9 @@ LATENCY_CALLS = 10
 
 MESSAGE_LENGTH = 300
 
+FIRST_CALL = 6
+"""How many times longer than others the first call of a policy in a process of its own may take: it may compile."""
+
 PATIENCE = 5
 """Rows of a chunk that may time out one after the other; those behind them are not asked and count as timed out."""
 
@@ -103,7 +106,11 @@ class TrackingRollout:
 
 def describe_failure(error: BaseException) -> str:
     """Type and message of what a policy raised, in one line of bounded length."""
-    text = " ".join((getattr(error, "described", None) or f"{type(error).__name__}: {error}").split())
+    try:
+        text = " ".join((getattr(error, "described", None) or f"{type(error).__name__}: {error}").split())
+    # The text is somebody else's code as well.
+    except Exception:  # noqa: BLE001
+        text = f"{type(error).__name__}, whose text cannot be shown"
     return text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}..."
 
 
@@ -186,10 +193,26 @@ def _guarded(policy: IKPolicy, call: Callable[[], Any]) -> float:
         return float("nan")
 
 
-def warm_up(policy: IKPolicy, group: TaskGroup) -> None:
-    """One call that is not timed: compiles, loads weights, fills caches."""
-    targets = group.targets if group.kind == "ik" else group.targets[:, 1]
-    _guarded(policy, lambda: policy.solve(targets[:1].copy(), group.q_start[:1].copy(), group.scene[:1]))
+def warm_up(policy: IKPolicy, group: TaskGroup, *, first: bool = True) -> None:
+    """One call that is not timed: compiles, loads weights, fills caches.
+
+    Args:
+        policy: The policy.
+        group: Tasks of the kind that will be asked.
+        first: Whether it is the policy's first call, which may take :data:`FIRST_CALL` times as long as the others.
+    """
+    limit = getattr(policy, "time_limit", None)
+    if first and limit is not None:
+        policy.time_limit = FIRST_CALL * limit  # type: ignore[attr-defined]
+    one = group[0:1]
+    if group.kind == "ik":
+        _guarded(policy, lambda: policy.solve(one.targets.copy(), one.q_start.copy(), one.scene))
+    else:
+        follower = _Follower(policy, one)
+        _guarded(policy, follower.begin)
+        _guarded(policy, lambda: follower.command(one.q_start, np.zeros_like(one.q_start), 0))
+    if limit is not None:
+        policy.time_limit = limit  # type: ignore[attr-defined]
     _guarded(policy, policy.reset)
 
 

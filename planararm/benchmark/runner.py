@@ -132,7 +132,7 @@ class Worker:
         if warm not in self._warm:
             self._limit_threads()
             if _reason_against(policy, chunk.tasks) is None:
-                warm_up(policy, chunk.tasks)
+                warm_up(policy, chunk.tasks, first=not any(key == known[:2] for known in self._warm))
                 # Its first call may have loaded a library with threads of its own.
                 self._limit_threads()
             self._warm.add(warm)
