@@ -84,6 +84,7 @@ def write_results(folder: Path, suite: Suite, num_policies: int) -> int:
     """
     levels = np.logspace(-7, 0, num_policies)
     names = [f"synthetic-{level:.0e}-{i:02d}" for i, level in enumerate(levels)]
+    folder.mkdir(parents=True, exist_ok=True)
     prepare_folder(folder, suite, dict.fromkeys(names, "synthetic"), [0], fresh=True)
     count = 0
     with ResultsWriter(folder, suite) as writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ LONG = ("q", "nominal_q")
 """Columns that stay in the file."""
 
 NUMBERS = tuple(name for name in COLUMNS if name not in (*TEXTS, *WHOLE, *FLAGS, *LONG, "task", "motion"))
-_BLOCK = 4096
+_BLOCK, _AT_ONCE = 4096, 256
+"""Rows that become arrays at once, and lines that are decoded at once: those of paths are long."""
 
 
 class Results:
@@ -211,21 +213,42 @@ def scan(path: Path) -> Iterator[tuple[int, Row]]:
         FileFormatError: A line that is no result row.
     """
     columns = set(COLUMNS)
-    offset = 0
+    offset, number = 0, 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                row = json.loads(line)
-            except ValueError as cause:
-                raise FileFormatError(f"{os.fspath(path)!r}, line {number} is not JSON: {cause}") from cause
-            if not isinstance(row, dict) or row.keys() != columns:
-                raise FileFormatError(f"{os.fspath(path)!r}, line {number} does not have the columns of a result row.")
-            if not _is_named(row):
-                raise FileFormatError(f"{os.fspath(path)!r}, line {number} does not name a task, a policy and a seed.")
-            yield offset, row
-            offset += len(line)
+        while lines := [line for line in islice(file, _AT_ONCE) if line.endswith(b"\n")]:
+            for line, row in zip(lines, _decoded(path, lines, number), strict=True):
+                number += 1
+                if not isinstance(row, dict) or row.keys() != columns:
+                    raise FileFormatError(
+                        f"{os.fspath(path)!r}, line {number} does not have the columns of a result row."
+                    )
+                if not _is_named(row):
+                    raise FileFormatError(
+                        f"{os.fspath(path)!r}, line {number} does not name a task, a policy and a seed."
+                    )
+                yield offset, row
+                offset += len(line)
+
+
+def _decoded(path: Path, lines: Sequence[bytes], before: int) -> list[Any]:
+    """The values of some lines of JSON: all at once, which takes half the time, or one by one if a line is wrong.
+
+    Raises:
+        FileFormatError: A line is no JSON.
+    """
+    try:
+        values = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(values) == len(lines):
+            return list(values)
+    except ValueError:
+        pass
+    one_by_one = []
+    for number, line in enumerate(lines, start=before + 1):
+        try:
+            one_by_one.append(json.loads(line))
+        except ValueError as cause:
+            raise FileFormatError(f"{os.fspath(path)!r}, line {number} is not JSON: {cause}") from cause
+    return one_by_one
 
 
 def _is_named(row: Row) -> bool:
