@@ -86,6 +86,8 @@ def test_command_exists(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)
     if words[0] == "planararm":
         assert callable(cli.make_parser().parse_args(words[1:]).run)
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file(), line
     else:
         assert words[0] == "make", line
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -175,7 +175,7 @@ DEEDS = {
     "raises": (PolicyError, "^RuntimeError: no idea at all$"),
     "exits": (PolicyError, "^SystemExit: goodbye$"),
     "interrupts": (PolicyError, "^KeyboardInterrupt"),
-    "cannot say": (PolicyError, "^CannotSay$"),
+    "cannot say": (PolicyError, "^CannotSay, whose text cannot be shown$"),
     "exits hard": (PolicyCrashed, f"{CRASHED}exit code 7$"),
     "segfaults": (PolicyCrashed, f"{CRASHED}signal SIGSEGV$"),
     "hangs": (PolicyTimeout, "^took longer than 0.4 s$"),

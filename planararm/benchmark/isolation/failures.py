@@ -24,8 +24,8 @@ def failure_values(error: BaseException, is_short: bool) -> dict[str, Any]:
     own = isinstance(error, PlanarArmError)
     return {
         "ok": False,
-        "described": _text(error, describe_failure),
-        "message": _text(error, str)[:MESSAGE_LENGTH],
+        "described": describe_failure(error),
+        "message": _text(error)[:MESSAGE_LENGTH],
         "type": type(error).__name__,
         "own": own,
         "memory": _for_want_of_memory(error),
@@ -36,9 +36,9 @@ def failure_values(error: BaseException, is_short: bool) -> dict[str, Any]:
     }
 
 
-def _text(error: BaseException, describe: Any) -> str:
+def _text(error: BaseException) -> str:
     try:
-        return str(describe(error))
+        return str(error)
     # An exception of somebody's may not be able to say what it is.
     except Exception:  # noqa: BLE001
         return type(error).__name__
