@@ -63,8 +63,9 @@ def noisy_track(group: TaskGroup, base: TrackingRollout, rng: np.random.Generato
     errors = tracking_error(arm.end_effector(q_path[:, 1:]), group.targets[:, 1:])
     least = np.array([clearance(path, group.scene[i]).min() for i, path in enumerate(q_path)])
     seconds = np.full(count, 10 ** rng.uniform(-6, -3))
+    contacts = (least < 0).astype(np.int64)
     return TrackingRollout(
-        q_path, errors, base.jump, base.limit_violation, least < 0, least, {}, set(), seconds
+        q_path, errors, base.jump, base.limit_violation, contacts, contacts, least, {}, set(), seconds
     )  # fmt: skip
 
 

@@ -341,9 +341,24 @@ def test_commands_into_a_disc_are_stopped_and_reported():
     policy = make_policy(lambda target, q, scene: np.array([np.pi / 2, 0.0, 0.0]))
     got = rollout_tracking(policy, tasks)
     assert got.contact.all()
+    # Beside a disc that stands still there is always a command that touches nothing.
+    assert got.contacts[0] > 10
+    np.testing.assert_array_equal(got.avoidable, got.contacts)
     assert clearance(got.q_path, arm, disc.obstacles).min() >= 0
     assert got.jump == pytest.approx(np.pi / 2)
     assert got.errors[0, -1] > 1
+
+
+@pytest.mark.parametrize(("speed", "avoidable"), [(0.4, True), (40.0, False)])
+def test_contacts_that_nobody_could_avoid(speed, avoidable):
+    """An arm that holds still beside a disc that runs into it: from a slow one it could have moved away."""
+    arm = small_suite().group("track").scene.arm
+    disc = Obstacles([[[1.5, 1.0]]], [[0.2]], [[[0.0, -1.5, speed, 0.0]]])
+    path = np.repeat(arm.end_effector(np.zeros((1, 3)))[:, None], 41, axis=1)
+    tasks = TaskGroup("moving", "unit3", Scene(arm, disc), np.zeros((1, 3)), path, np.array([-1]), ("moving",))
+    got = rollout_tracking(make_policy("hold"), tasks)
+    assert got.contacts[0] > 0
+    assert (got.avoidable[0] > 0) == avoidable
 
 
 def test_halving_isolates_rows_in_few_calls():

@@ -16,6 +16,7 @@ from ..errors import PolicyTimeout
 from ..interface import EnvInterface
 from ..metrics import tracking_error
 from ..policies.protocol import IKPolicy, check_configuration, check_solution
+from ..projection.command_filter import filter_command
 from ..scene import Scene
 from .tasks import TaskGroup
 
@@ -86,7 +87,9 @@ class TrackingRollout:
         errors: ``(N, T)`` tracking error after each step [m].
         jump: ``(N,)`` largest difference of any joint between a command and where the arm was then [rad].
         limit_violation: ``(N,)`` largest excess of a command over the joint limits [rad].
-        contact: ``(N,)`` bool: some commanded motion would have met a disc.
+        contacts: ``(N,)`` number of steps whose command would have met a disc.
+        avoidable: ``(N,)`` number of those for which a certified command was found (by
+            :func:`planararm.projection.command_filter.filter_command`): where discs move there may be none.
         clearance: ``(N,)`` smallest clearance at the end of a step [m]; inf without discs.
         messages: Row number to error message of the rows that crashed or timed out; they hold still from then on.
         timed_out: Row numbers of those that timed out.
@@ -97,11 +100,17 @@ class TrackingRollout:
     errors: FloatArray
     jump: FloatArray
     limit_violation: FloatArray
-    contact: npt.NDArray[np.bool_]
+    contacts: npt.NDArray[np.int64]
+    avoidable: npt.NDArray[np.int64]
     clearance: FloatArray
     messages: dict[int, str]
     timed_out: set[int]
     seconds: FloatArray
+
+    @property
+    def contact(self) -> npt.NDArray[np.bool_]:
+        """``(N,)`` bool: some commanded motion would have met a disc."""
+        return self.contacts > 0
 
 
 def describe_failure(error: BaseException) -> str:
@@ -277,7 +286,7 @@ def _joined(parts: list[TrackingRollout]) -> TrackingRollout:
     """Rollouts of single paths as one."""
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("q_path", "errors", "jump", "limit_violation", "contact", "clearance", "seconds")
+        for name in ("q_path", "errors", "jump", "limit_violation", "contacts", "avoidable", "clearance", "seconds")
     }
     messages = {i: part.messages[0] for i, part in enumerate(parts) if part.messages}
     return TrackingRollout(**arrays, messages=messages, timed_out={i for i, part in enumerate(parts) if part.timed_out})
@@ -294,7 +303,7 @@ def _follow(policy: IKPolicy, tasks: TaskGroup, given_up: str | None = None) -> 
     q_path = np.repeat(tasks.q_start[:, None], steps + 1, axis=1)
     velocity = np.zeros_like(tasks.q_start)
     jump, excess, lowest = np.zeros(count), np.zeros(count), np.full(count, np.inf)
-    contact = np.zeros(count, bool)
+    contacts, avoidable = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     seconds = np.full(steps, np.nan)
     messages, timed_out = ({0: given_up}, {0}) if given_up else ({}, set())
     follower = _Follower(policy, tasks)
@@ -316,11 +325,27 @@ def _follow(policy: IKPolicy, tasks: TaskGroup, given_up: str | None = None) -> 
         excess = np.maximum(excess, follower.excess(command))
         moved = advance(q, command, scene, dt=dt, time=step * dt)
         q_path[:, step + 1], velocity = moved.q, moved.velocity
-        contact |= moved.collision
+        contacts += moved.collision
+        avoidable += _avoidable(q, command, moved.collision, tasks, step * dt)
         lowest = np.minimum(lowest, moved.clearance)
     errors = tracking_error(arm.end_effector(q_path[:, 1:]), tasks.targets[:, 1:])
     typical = np.nanmedian(seconds) / count if np.isfinite(seconds).any() else np.nan
-    return TrackingRollout(q_path, errors, jump, excess, contact, lowest, messages, timed_out, np.full(count, typical))
+    return TrackingRollout(
+        q_path, errors, jump, excess, contacts, avoidable, lowest, messages, timed_out, np.full(count, typical)
+    )
+
+
+def _avoidable(
+    q: FloatArray, command: FloatArray, contact: npt.NDArray[np.bool_], tasks: TaskGroup, time: float
+) -> npt.NDArray[np.bool_]:
+    """Which of the contacts a certified command would have avoided: ``(N,)`` bool."""
+    found = np.zeros(len(q), dtype=bool)
+    rows = np.flatnonzero(contact)
+    if rows.size:
+        scene = tasks.scene[rows]
+        safe, _ = filter_command(q[rows], command[rows], scene, duration=tasks.dt, time=time)
+        found[rows] = ~advance(q[rows], safe, scene, dt=tasks.dt, time=time).collision
+    return found
 
 
 class _Follower:
