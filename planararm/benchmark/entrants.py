@@ -43,7 +43,7 @@ class Limits:
     """
 
     isolate: str = "auto"
-    time_limit: float = 10.0
+    time_limit: float = 5.0
     memory_limit: float | None = 2.0
 
     def __post_init__(self) -> None:

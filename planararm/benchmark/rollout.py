@@ -26,7 +26,8 @@ LATENCY_CALLS = 10
 MESSAGE_LENGTH = 300
 
 FIRST_CALL = 6
-"""How many times longer than others the first call of a policy in a process of its own may take: it may compile."""
+"""How many times longer than others the first call for targets, and for paths, may take in a process of its own: it may
+compile."""
 
 PATIENCE = 5
 """Rows of a chunk that may time out one after the other; those behind them are not asked and count as timed out."""
@@ -208,7 +209,8 @@ def warm_up(policy: IKPolicy, group: TaskGroup, *, first: bool = True) -> None:
     Args:
         policy: The policy.
         group: Tasks of the kind that will be asked.
-        first: Whether it is the policy's first call, which may take :data:`FIRST_CALL` times as long as the others.
+        first: Whether it is the policy's first call for tasks of this kind, which may take :data:`FIRST_CALL` times as
+            long as the others.
     """
     limit = getattr(policy, "time_limit", None)
     if first and limit is not None:

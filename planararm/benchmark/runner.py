@@ -108,6 +108,7 @@ class Worker:
         self._key: tuple[str, int] | None = None
         self._policies: dict[tuple[str, int], IKPolicy] = {}
         self._warm: set[tuple[str, int, str]] = set()
+        self._kinds: set[tuple[str, int, str]] = set()
         self._threads = ExitStack()
 
     def build(self, run: str, entrant: Entrant, seed: int, limits: Limits) -> None:
@@ -132,7 +133,9 @@ class Worker:
         if warm not in self._warm:
             self._limit_threads()
             if _reason_against(policy, chunk.tasks) is None:
-                warm_up(policy, chunk.tasks, first=not any(key == known[:2] for known in self._warm))
+                kind = (*key, chunk.tasks.kind)
+                warm_up(policy, chunk.tasks, first=kind not in self._kinds)
+                self._kinds.add(kind)
                 # Its first call may have loaded a library with threads of its own.
                 self._limit_threads()
             self._warm.add(warm)
@@ -148,6 +151,7 @@ class Worker:
             _end_process(policy)
         self._policies.clear()
         self._warm.clear()
+        self._kinds.clear()
         self._key = None
         self._threads.close()
 

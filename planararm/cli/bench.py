@@ -77,7 +77,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--time-limit",
         type=float,
-        default=10.0,
+        default=5.0,
         metavar="S",
         help="seconds that a call of such a policy may take, in a batch or else alone (default: %(default)g)",
     )

@@ -72,7 +72,7 @@ class IsolatedPolicy(IKPolicy):
         options: Mapping[str, Any] | None = None,
         *,
         seed: int = 0,
-        time_limit: float = 10.0,
+        time_limit: float = 5.0,
         memory_limit: float | None = 2.0,
         start_limit: float = 120.0,
     ) -> None:
