@@ -20,12 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
+from planararm.benchmark.calls import Answers
 from planararm.benchmark.report import write_report
 from planararm.benchmark.results import ResultsWriter, prepare_folder
-from planararm.benchmark.rollout import Answers, IKRollout, TrackingRollout, rollout_ik, rollout_tracking
+from planararm.benchmark.rollout import IKRollout, rollout_ik
 from planararm.benchmark.scoring import Rows, score_ik, score_tracking
 from planararm.benchmark.suites import available_suites, load_suite
 from planararm.benchmark.tasks import Suite, TaskGroup
+from planararm.benchmark.tracking import TrackingRollout, rollout_tracking
 from planararm.metrics import clearance, tracking_error
 from planararm.policies import make_policy
 

@@ -9,14 +9,16 @@ import pytest
 import small_suite as ours
 from small_suite import small_suite
 
+from planararm.benchmark.calls import describe_failure, solve_rows
 from planararm.benchmark.entrants import Entrant, entrant
 from planararm.benchmark.frame import Results
 from planararm.benchmark.leaderboard import build_leaderboard, score
-from planararm.benchmark.rollout import describe_failure, rollout_ik, rollout_tracking, solve_rows, warm_up
+from planararm.benchmark.rollout import rollout_ik, warm_up
 from planararm.benchmark.runner import run
 from planararm.benchmark.scoring import COLUMNS, TIMING_COLUMNS
 from planararm.benchmark.suites import EVALUATION_SEEDS, available_suites, free_configurations, load_suite
 from planararm.benchmark.tasks import Suite, TaskGroup
+from planararm.benchmark.tracking import rollout_tracking
 from planararm.collision import clearance
 from planararm.errors import InvalidInputError, InvalidSceneError, PolicyError, UnknownNameError
 from planararm.metrics import Outcome, Truth, is_valid
@@ -104,6 +106,18 @@ def test_the_hash_tells_every_change():
     assert changed() == Suite("a", "another description", (group,)).content_hash
     last_bit = group.targets + 1e-15
     assert changed(targets=last_bit) == changed()
+
+
+def test_tasks_of_the_same_discs_have_the_same_scene_number():
+    group = small_suite().groups[0]
+    assert group.scene_number.tolist() == list(range(len(group)))
+    discs = np.asarray(group.scene.obstacles.mask).sum(axis=1)
+    full, empty = np.flatnonzero(discs > 0), np.flatnonzero(discs == 0)
+    numbers = [*full[[2, 1, 0, 0, 1, 2]], empty[0], empty[0]]
+    scenes = Scene.stack([group.scene[i] for i in numbers])
+    twice = TaskGroup("twice", "unit3", scenes, group.q_start[:8], group.targets[:8], group.truth[:8], group.labels[:8])
+    assert twice.scene_number.tolist() == [0, 1, 2, 2, 1, 0, 3, 4]
+    assert twice[3:7].scene_number.tolist() == [2, 1, 0, 3]
 
 
 def test_padding_is_not_hashed():
@@ -255,6 +269,27 @@ def test_crashed_rows_stay_in_the_averages(results):
         assert rate == pytest.approx(sum(good) / len(solvable))
     assert got.outcomes[Outcome.CRASHED] == sum(row["outcome"] == "crashed" for row in rows)
     assert sum(got.outcomes.values()) == len(rows)
+
+
+def test_tasks_that_share_a_scene_count_as_one(results):
+    """Whole scenes end alike here, so that a score varies as one of 12 scenes does, not as one of 96 targets."""
+    (first, *_) = rows_of(results, "Base")
+    rows = [
+        {**first, "task": f"ik/{i:05d}", "scene": i // 8, "truth": 1, "valid": i // 8 % 2 == 0, "error_max": 0.0}
+        for i in range(96)
+    ]
+    together, apart = (
+        score("Base", Results.from_rows(part)) for part in (rows, [{**row, "scene": i} for i, row in enumerate(rows)])
+    )
+    assert together.success == apart.success
+    assert np.ptp(together.success_interval[0]) == pytest.approx(
+        np.sqrt(8) * np.ptp(apart.success_interval[0]), rel=0.2
+    )
+    # A second seed is no further task; one scene for all tasks is what the score is about.
+    again = score("Base", Results.from_rows([*rows, *({**row, "seed": 5} for row in rows)]))
+    assert again.success_interval == together.success_interval
+    one = score("Base", Results.from_rows([{**row, "scene": 3} for row in rows]))
+    assert one.success_interval == apart.success_interval
 
 
 def test_unsupported_arms_show_as_absent(results):

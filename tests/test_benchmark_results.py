@@ -180,9 +180,9 @@ def test_results_without_a_manifest(finished, tmp_path):
     [
         ("{", "cannot be read"),
         ("[]", "has format 'list'"),
-        ('{"format": 99}', "has format 99, this version of planararm reads 2"),
-        ('{"format": 2}', "has no 'suite' as it should be"),
-        ('{"format": 2, "suite": 3}', "has no 'suite' as it should be"),
+        ('{"format": 99}', "has format 99, this version of planararm reads 3"),
+        ('{"format": 3}', "has no 'suite' as it should be"),
+        ('{"format": 3, "suite": 3}', "has no 'suite' as it should be"),
     ],
 )
 def test_a_damaged_manifest(tmp_path, text, message):

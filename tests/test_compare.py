@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import stats
 from small_suite import small_suite
 
-from planararm.benchmark.compare import NUM_WORST, compare, shared_scenes
+from planararm.benchmark.compare import NUM_WORST, compare
 from planararm.benchmark.compare_page import safe_name, snapshot, write_page
 from planararm.benchmark.compare_table import describe_case, left_out, print_comparison, shown, verdict
 from planararm.benchmark.frame import Results
@@ -18,10 +18,9 @@ from planararm.benchmark.intervals import success_difference_interval
 from planararm.benchmark.runner import run
 from planararm.benchmark.scoring import COLUMNS
 from planararm.benchmark.table import make_console
-from planararm.benchmark.tasks import Suite, TaskGroup
+from planararm.benchmark.tasks import Suite
 from planararm.cli import main
 from planararm.errors import InvalidInputError, UnknownNameError
-from planararm.scene import Scene
 
 
 def row(policy, number, error, **changes):
@@ -35,6 +34,7 @@ def row(policy, number, error, **changes):
         "seed": 0,
         "arm": "unit3",
         "reach": 2.0,
+        "scene": number,
         "num_obstacles": 1,
         "truth": 1,
         "outcome": "ok" if error <= 0.01 else "missed",
@@ -301,25 +301,11 @@ def test_tasks_that_share_a_scene_count_as_one():
     scene = np.repeat(np.arange(30), 10)
     met_a, met_b = (rng.random((2, 30)) < [[0.7], [0.5]])[:, scene]
     results = pair(np.where(met_a, 1e-3, 0.3), np.where(met_b, 1e-3, 0.3))
-    alone = only(compare(results, results, "a", "b"))
-    shared = only(compare(results, results, "a", "b", clusters={"ik": scene, "other": [0]}))
-    assert np.ptp(shared.success_interval) > 2 * np.ptp(alone.success_interval)
-    assert np.ptp(np.log(shared.rms_ratio_interval)) > 2 * np.ptp(np.log(alone.rms_ratio_interval))
-    assert shared.success == alone.success
-
-
-def test_shared_scenes_are_found():
-    suite = small_suite()
-    assert shared_scenes(suite) == {}
-    group = suite.groups[0]
-    discs = np.asarray(group.scene.obstacles.mask).sum(axis=1)
-    full, empty = np.flatnonzero(discs > 0), np.flatnonzero(discs == 0)
-    numbers = [*full[[0, 1, 2, 2, 1, 0]], empty[0], empty[0]]
-    scenes = Scene.stack([group.scene[i] for i in numbers])
-    twice = TaskGroup("twice", "unit3", scenes, group.q_start[:8], group.targets[:8], group.truth[:8], group.labels[:8])
-    (found,) = shared_scenes(Suite("x", "", (group, twice))).items()
-    assert found[0] == "twice"
-    assert [found[1].tolist().index(label) for label in found[1].tolist()] == [0, 1, 2, 2, 1, 0, 6, 7]
+    shared = Results.from_rows([{**row, "scene": scene[int(row["task"][3:])]} for row in results])
+    apart, together = (only(compare(rows, rows, "a", "b")) for rows in (results, shared))
+    assert np.ptp(together.success_interval) > 2 * np.ptp(apart.success_interval)
+    assert np.ptp(np.log(together.rms_ratio_interval)) > 2 * np.ptp(np.log(apart.rms_ratio_interval))
+    assert together.success == apart.success
 
 
 # --- the page

@@ -22,9 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_suite import small_suite
 
+from planararm.benchmark.calls import describe_failure
 from planararm.benchmark.isolation import IsolatedPolicy
 from planararm.benchmark.isolation.messages import HEAD, MAX_BODY, MAX_HEADER, BadFrame, encode, receive
-from planararm.benchmark.rollout import describe_failure
 from planararm.errors import (
     InvalidInputError,
     MissingExtraError,

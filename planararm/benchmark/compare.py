@@ -13,9 +13,7 @@ ratio has no interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +21,7 @@ import numpy.typing as npt
 from ..errors import InvalidInputError, UnknownNameError
 from ..metrics import Outcome, Truth
 from ..validate import real_number
-from .frame import Results, codes, distinct, task_name
+from .frame import Results, codes, distinct, shared_scenes, task_name
 from .intervals import (
     FloatArray,
     Interval,
@@ -32,7 +30,6 @@ from .intervals import (
     sign_test,
     success_difference_interval,
 )
-from .tasks import Suite
 
 IntArray = npt.NDArray[np.int64]
 
@@ -257,7 +254,6 @@ def compare(
     policy_b: str,
     *,
     tolerance: float = 1e-2,
-    clusters: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare two policies on the tasks that both have been run on.
 
@@ -267,8 +263,6 @@ def compare(
         policy_a: Name of A.
         policy_b: Name of B.
         tolerance: A task counts as met within it, fraction of the reach.
-        clusters: Per group of tasks, what each of its tasks shares with others, by number of the task; see
-            :func:`shared_scenes`.
 
     Raises:
         UnknownNameError: The results have no such policy.
@@ -276,7 +270,7 @@ def compare(
     """
     tolerance = real_number("tolerance", tolerance, 0.0, 1.0)
     names = np.concatenate([results_a["group"], results_b["group"]])
-    group, groups = codes(names)
+    group, _ = codes(names)
     stride = 1 + max((int(results["number"].max(initial=0)) for results in (results_a, results_b)), default=0)
     all_a = _side(results_a, group[: len(results_a)], policy_a, tolerance, stride)
     all_b = _side(results_b, group[len(results_a) :], policy_b, tolerance, stride)
@@ -293,11 +287,11 @@ def compare(
         )
     a, b, key = a.at(a.key[counts]), b.at(b.key[counts]), key[counts]
     about = results_a.select(a.row)
-    labels = _cluster_labels(key, stride, groups, clusters)
+    clusters = shared_scenes(about)
 
     def difference(title: str, where: npt.NDArray[np.bool_]) -> Difference:
         head = (title, str(about["kind"][where][0]), str(about["arm"][where][0]))
-        return _difference(head, a.at(key[where]), b.at(key[where]), None if labels is None else labels[where])
+        return _difference(head, a.at(key[where]), b.at(key[where]), None if clusters is None else clusters[where])
 
     def case(i: int) -> Case:
         rows = int(a.row[i]), int(b.row[i])
@@ -346,43 +340,3 @@ def _check_same_tasks(a: Results, b: Results) -> None:
                 f"The results are of different tasks: {task!r} has {name} {a[name][i]!r} in one and {b[name][i]!r} "
                 "in the other. Compare runs of the same suite."
             )
-
-
-def _cluster_labels(
-    key: IntArray, stride: int, groups: Sequence[Any], clusters: Mapping[str, Any] | None
-) -> IntArray | None:
-    """What each task shares with others, over all groups; None: nothing."""
-    if not clusters:
-        return None
-    labels = key.copy()
-    for i, name in enumerate(groups):
-        shared = clusters.get(str(name))
-        if shared is not None:
-            here = key // stride == i
-            labels[here] = i * stride + np.unique(np.asarray(shared)[key[here] % stride], return_inverse=True)[1]
-    return labels
-
-
-def shared_scenes(suite: Suite) -> dict[str, IntArray]:
-    """Which tasks of a suite share their discs, for intervals that do not take them for independent.
-
-    Args:
-        suite: The suite.
-
-    Returns:
-        Per group of several scenes, some of which several tasks share: ``(N,)`` number of the scene of each task.
-        Tasks without discs share nothing.
-    """
-    shared = {}
-    for group in suite.groups:
-        arrays = {name: np.reshape(values, (len(group), -1)) for name, values in group.arrays()}
-        discs = [arrays[name].astype(np.float64) for name in ("centers", "radii", "shuttle") if name in arrays]
-        scenes, number = np.unique(np.concatenate(discs, axis=1), axis=0, return_inverse=True)
-        number = np.asarray(number, dtype=np.int64).reshape(-1)
-        # Where all tasks are of one scene, it is that scene that the score is about.
-        if 1 < len(scenes) < len(group):
-            empty = ~arrays["mask"].any(axis=1)
-            number[empty] = len(scenes) + np.arange(empty.sum())
-            if len(np.unique(number)) < len(group):
-                shared[group.name] = number
-    return shared

@@ -17,7 +17,7 @@ from ..errors import InvalidInputError, MissingExtraError, PlanarArmError, Polic
 from ..policies.protocol import IKPolicy
 from ..policies.registry import available_policies, import_path, is_bundled, make_policy
 from ..validate import real_number
-from .rollout import describe_failure
+from .calls import describe_failure
 
 ISOLATE = ("auto", "always", "never")
 MOST = 1e6

@@ -16,7 +16,7 @@ from ..errors import FileFormatError
 from .scoring import COLUMNS, Row
 
 TEXTS = ("suite", "kind", "label", "policy", "arm", "outcome", "message")
-WHOLE = ("seed", "num_obstacles", "truth")
+WHOLE = ("seed", "scene", "num_obstacles", "truth")
 FLAGS = ("claimed", "valid", "collision")
 LONG = ("q", "nominal_q")
 """Columns that stay in the file."""
@@ -30,7 +30,7 @@ class Results:
     """The rows of a run, by column.
 
     ``results["error"]`` is an array with one entry per row: objects for text (None where null), int64 for
-    ``seed``, ``num_obstacles``, ``truth`` and ``number``, int8 for ``claimed``, ``valid`` and ``collision``
+    ``seed``, ``scene``, ``num_obstacles``, ``truth`` and ``number``, int8 for ``claimed``, ``valid`` and ``collision``
     (-1 where null), float64 for the rest (NaN where null). A task's name is split into ``group`` and ``number``;
     the joint angles ``q`` and ``nominal_q`` stay in the file, :meth:`rows` reads them.
 
@@ -154,6 +154,26 @@ def mean_per_task(results: Results, values: npt.NDArray[Any]) -> npt.NDArray[np.
     sums = np.zeros((len(counts), *values.shape[1:]))
     np.add.at(sums, inverse, values)
     return np.asarray(sums / counts.reshape(-1, *[1] * (values.ndim - 1)))
+
+
+def shared_scenes(results: Results) -> npt.NDArray[np.int64] | None:
+    """Which tasks share their discs, for intervals that do not take them for independent.
+
+    Returns:
+        ``(N,)`` a number per row, equal for tasks of the same scene and for the seeds of a task; None if no tasks
+        share one. Where all tasks of a group are of one scene, it is that scene that the score is about: they count
+        as sharing nothing.
+    """
+    group, names = codes(results["group"])
+    number, scene = results["number"], results["scene"]
+    stride = 1 + max(int(number.max(initial=0)), int(scene.max(initial=0)))
+    alone = group * stride + number
+    labels = group * stride + scene
+    for i in range(len(names)):
+        here = group == i
+        if (scene[here] == scene[here][0]).all():
+            labels[here] = alone[here]
+    return None if len(np.unique(labels)) == len(np.unique(alone)) else labels
 
 
 class _Reader:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..metrics import LIMIT_TOLERANCE, TOLERANCES, ErrorSummary, Outcome, Truth, summarize_errors
-from .frame import Results, codes, distinct, mean_per_task
+from .frame import Results, codes, distinct, mean_per_task, shared_scenes
 from .intervals import Interval, success_interval
 
 MET = TOLERANCES.index(1e-2)
@@ -147,6 +147,9 @@ def score(policy: str, results: Results) -> Score:
     hopeless = results["truth"] == Truth.UNREACHABLE
     solvable = results.select(~hopeless)
     met = mean_per_task(solvable, met_within(solvable))
+    clusters = shared_scenes(solvable)
+    if clusters is not None:
+        clusters = mean_per_task(solvable, clusters).astype(np.int64)
     relative = mean_per_task(
         solvable, np.stack([solvable["error"], solvable["error_max"]], axis=1) / solvable["reach"][:, None]
     )
@@ -158,7 +161,7 @@ def score(policy: str, results: Results) -> Score:
         policy=policy,
         num_rows=len(results),
         success=_shares(met),
-        success_interval=tuple(success_interval(column) for column in met.T),
+        success_interval=tuple(success_interval(column, clusters=clusters) for column in met.T),
         error=summary._replace(max=float(relative[:, 1].max()) if len(relative) else float("nan")),
         collision_rate=_share(results["collision"] == 1),
         limit_violation_rate=_share(results["limit_violation"] > LIMIT_TOLERANCE),

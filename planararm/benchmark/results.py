@@ -24,7 +24,7 @@ from .frame import Results, read_frame, scan, split_task
 from .scoring import COLUMNS
 from .tasks import Suite
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 RESULTS = "results.jsonl"
 _TAIL = 1 << 16

@@ -20,11 +20,12 @@ from .entrants import Entrant, Limits, distinct_entrants
 from .frame import Results
 from .isolation import IsolatedPolicy
 from .results import ResultsWriter, locked, prepare_folder, read_results
-from .rollout import rollout_ik, rollout_tracking, warm_up
+from .rollout import rollout_ik, warm_up
 from .scoring import Rows, score_ik, score_tracking, unsupported_rows
 from .suites import load_suite
 from .tasks import Suite, TaskGroup
 from .threads import single_threaded
+from .tracking import rollout_tracking
 
 AHEAD = 32
 """Chunks per process that are handed out before the first of them is written: bounds what is in memory."""

@@ -12,8 +12,9 @@ import numpy as np
 from .. import metrics
 from ..collision import certify_motion
 from ..kinematics import manipulability
-from .rollout import IKRollout, TrackingRollout
+from .rollout import IKRollout
 from .tasks import TaskGroup
+from .tracking import TrackingRollout
 
 Row = dict[str, Any]
 """A result row, with a value for every one of :data:`COLUMNS`."""
@@ -30,6 +31,7 @@ COLUMNS: dict[str, str] = {
     "seed": "seed of the policy's own randomness",
     "arm": "name of the arm",
     "reach": "sum of its link lengths [m]",
+    "scene": "number of the scene in its group: tasks of the same number share their discs",
     "num_obstacles": "number of discs in the scene",
     "truth": "ground truth: 1 the target can be met, 0 proven that it cannot, -1 unknown",
     "outcome": "ok, infeasible, missed, unsafe, claimed wrongly, crashed, timed out, undecided, unsupported",
@@ -90,6 +92,7 @@ class Rows:
             "seed": seed,
             "arm": group.arm,
             "reach": group.scene.arm.reach,
+            "scene": group.scene_number,
             "num_obstacles": present,
             "truth": group.truth,
             **columns,

@@ -109,6 +109,23 @@ class TaskGroup:
         for start in range(0, len(self), size):
             yield slice(start, min(start + size, len(self)))
 
+    @cached_property
+    def scene_number(self) -> npt.NDArray[np.int64]:
+        """``(N,)`` number of each task's scene, by first appearance: equal where the discs are.
+
+        Tasks without discs share nothing: each has a number of its own.
+        """
+        arrays = {name: np.reshape(values, (len(self), -1)) for name, values in self.arrays()}
+        discs = [arrays[name].astype(np.float64) for name in ("centers", "radii", "shuttle") if name in arrays]
+        scenes, present = np.concatenate(discs, axis=1), np.asarray(arrays["mask"].any(axis=1))
+        known: dict[tuple[bool, int], int] = {}
+        numbers = np.empty(len(self), dtype=np.int64)
+        for i, (scene, any_disc) in enumerate(zip(scenes, present, strict=True)):
+            # By hash, for a million scenes to stay small.
+            key = (any_disc, hash(scene.tobytes()) if any_disc else i)
+            numbers[i] = known.setdefault(key, len(known))
+        return numbers
+
     def __getitem__(self, index: slice) -> TaskGroup:
         """Some of the tasks, under the same group name (numbered from 0 again)."""
         part = object.__new__(TaskGroup)
@@ -120,6 +137,7 @@ class TaskGroup:
             targets=self.targets[index],
             truth=self.truth[index],
             labels=self.labels[index],
+            scene_number=self.scene_number[index],
         )
         return part
 

@@ -64,7 +64,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what is missing, compare, print, write the page."""
-    from ..benchmark.compare import compare, shared_scenes
+    from ..benchmark.compare import compare
     from ..benchmark.compare_table import print_comparison
     from ..benchmark.suites import load_suite
     from ..benchmark.table import make_console
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\nplanararm: interrupted. What was done is kept; repeat the command to go on.", file=sys.stderr)
         return INTERRUPTED
     (name_a, results_a), (name_b, results_b) = sides
-    found = compare(results_a, results_b, name_a, name_b, tolerance=arguments.tolerance, clusters=shared_scenes(suite))
+    found = compare(results_a, results_b, name_a, name_b, tolerance=arguments.tolerance)
     if name_a == name_b and folders[0] != folders[1]:
         found = dataclasses.replace(found, policy_a=f"{name_a} ({folders[0]})", policy_b=f"{name_b} ({folders[1]})")
     print_comparison(found, console)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import errors
 from ...errors import PlanarArmError, PolicyCrashed, PolicyError
-from ..rollout import describe_failure
+from ..calls import describe_failure
 
 MESSAGE_LENGTH = 2000
 DETAILS = ("kind", "name", "known", "what", "extra")
