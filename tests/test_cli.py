@@ -38,7 +38,9 @@ def test_no_command_shows_the_help(capsys):
         assert word in shown
 
 
-@pytest.mark.parametrize("command", ["bench", "demo", "list", "check", "render", "play"])
+@pytest.mark.parametrize(
+    "command", ["bench", "check", "compare", "demo", "export", "list", "play", "render", "replay", "report", "train"]
+)
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         run(command, "--help")

@@ -15,6 +15,7 @@ from planararm.benchmark.compare_page import safe_name, snapshot, write_page
 from planararm.benchmark.compare_table import describe_case, left_out, print_comparison, shown, verdict
 from planararm.benchmark.frame import Results
 from planararm.benchmark.intervals import success_difference_interval
+from planararm.benchmark.results import read_results
 from planararm.benchmark.runner import run
 from planararm.benchmark.scoring import COLUMNS
 from planararm.benchmark.table import make_console
@@ -393,6 +394,19 @@ def test_the_command_runs_what_is_missing(finished, tmp_path, capsys, monkeypatc
     assert "Their errors are equal." in " ".join(printed.split())
     assert f"A: hold ({folder})." in printed.replace("\n", "")
     assert not list(folder.glob("compare-hold*/*.png"))
+
+
+def test_the_command_confines_what_it_runs(capsys, monkeypatch, tmp_path):
+    """As ``planararm bench`` does, with the same options."""
+    monkeypatch.setattr("planararm.benchmark.suites.load_suite", lambda name: small_suite())
+    limits = ["--isolate", "auto", "--time-limit", "0.01", "--memory-limit", "1"]
+    arguments = ["compare", "small_suite:Slow", "hold", "--run", str(tmp_path), "--no-pictures"]
+    assert main([*arguments, *limits]) == 0
+    outcomes = Counter(row["outcome"] for row in read_results(tmp_path) if row["policy"] != "hold")
+    assert outcomes["timed out"] > 0
+    with pytest.raises(SystemExit):
+        main([*arguments, "--jobs", "one"])
+    assert "must be a whole number >= 0, got 'one'" in capsys.readouterr().err
 
 
 def test_the_command_refuses_what_does_not_fit(finished, tmp_path, capsys, monkeypatch):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InvalidInputError, MissingExtraError, UnknownNameError
 from .parsing import INTERRUPTED, add_command, find_modules_here, json_object, whole
+from .running import add_run_options, run_options
 
 DEFAULT_SUITE = "v1/quick"
 ALL_SUITES = "all"
@@ -67,27 +68,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="options of the policy, e.g. '{\"damping\": 0.1}'; of several, '{\"NAME\": {...}, ...}'",
     )
-    bench.add_argument("--jobs", type=whole, default=1, metavar="N", help="processes (default: 1; 0: one per core)")
-    bench.add_argument(
-        "--isolate",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="which policies get a process of their own (default: those that are not bundled)",
-    )
-    bench.add_argument(
-        "--time-limit",
-        type=float,
-        default=5.0,
-        metavar="S",
-        help="seconds that a call of such a policy may take, in a batch or else alone (default: %(default)g)",
-    )
-    bench.add_argument(
-        "--memory-limit",
-        type=float,
-        default=2.0,
-        metavar="GIB",
-        help="memory that such a policy may take beyond what it has once it is built; 0: any (default: %(default)g)",
-    )
+    add_run_options(bench)
     bench.add_argument("--fresh", action="store_true", help="throw away what the folder holds, start over")
     bench.add_argument("--redo", action="store_true", help="run those policies again that have changed since")
     bench.add_argument("--no-report", action="store_true", help="write no report.html")
@@ -193,15 +174,11 @@ def failures(results: Any) -> list[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score policies."""
-    import os
-
-    from ..benchmark.entrants import Limits
     from ..benchmark.suites import available_suites
 
     find_modules_here()
     options = json_object(arguments.policy_kwargs)
     suites = available_suites() if arguments.suite == [ALL_SUITES] else list(dict.fromkeys(arguments.suite))
-    limits = Limits(arguments.isolate, arguments.time_limit, arguments.memory_limit or None)
     return score_and_show(
         choose_entrants(arguments.policies, options),
         suites,
@@ -210,6 +187,5 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         fresh=arguments.fresh,
         redo=arguments.redo,
-        jobs=arguments.jobs or os.cpu_count() or 1,
-        limits=limits,
+        **run_options(arguments),
     )

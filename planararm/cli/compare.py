@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import InvalidInputError, MissingExtraError
 from .bench import DEFAULT_SUITE, choose_entrants, folder_name
 from .parsing import INTERRUPTED, add_command, find_modules_here, json_object
+from .running import add_run_options, run_options
 
 EPILOG = """\
 examples:
@@ -54,6 +55,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="T",
         help="a task is met within this fraction of the reach (default: %(default)g)",
     )
+    add_run_options(compare)
     compare.add_argument(
         "--pictures",
         action=argparse.BooleanOptionalAction,
@@ -79,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = make_console()
     try:
         sides = [
-            complete(policy, options, list(policies), suite, folder)
+            complete(policy, options, list(policies), suite, folder, **run_options(arguments))
             for policy, folder in zip(policies, folders, strict=True)
         ]
     except KeyboardInterrupt:
@@ -115,8 +117,18 @@ def choose_folders(folders: list[Path] | None, suite: str | None) -> tuple[tuple
     return (folders[0], folders[-1]), name
 
 
-def complete(policy: str, options: dict[str, Any], names: list[str], suite: Any, folder: Path) -> tuple[str, Any]:
+def complete(
+    policy: str, options: dict[str, Any], names: list[str], suite: Any, folder: Path, **how: Any
+) -> tuple[str, Any]:
     """A policy's name in the results and the rows of its folder, with those that were missing.
+
+    Args:
+        policy: The policy.
+        options: As given by ``--policy-kwargs``.
+        names: Both policies.
+        suite: The suite.
+        folder: With the rows.
+        **how: See :func:`planararm.cli.running.run_options`.
 
     Raises:
         InvalidInputError: The folder holds results of another suite.
@@ -144,7 +156,7 @@ def complete(policy: str, options: dict[str, Any], names: list[str], suite: Any,
         if len(own) == len(suite) * len(seeds):
             return one.name, results
     with ProgressBars(make_console(stderr=True)) as progress:
-        return one.name, run_suite([one], suite, folder, seed=seeds, progress=progress)
+        return one.name, run_suite([one], suite, folder, seed=seeds, progress=progress, **how)
 
 
 def write(found: Any, folder: Path, suite: Any, results_a: Any, results_b: Any, console: Any) -> None:

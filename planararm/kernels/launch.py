@@ -44,6 +44,11 @@ _workers: tuple[int, list[_Worker]] = (0, [])
 _busy = threading.Lock()
 
 
+def num_cpus() -> int:
+    """CPUs that this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def num_threads() -> int:
     """Threads that a large batch is spread over: ``PLANARARM_NUM_THREADS``, else the CPUs this process may use.
 
@@ -55,7 +60,7 @@ def num_threads() -> int:
         if not chosen.isdecimal() or int(chosen) < 1:
             raise InvalidInputError(f"PLANARARM_NUM_THREADS must be a whole number >= 1, got {chosen!r}.")
         return int(chosen)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return num_cpus()
 
 
 def writable(*arrays: Any) -> tuple[Any, ...]:
