@@ -90,6 +90,18 @@ class Leaks(Stays):
         return super().solve(target_position, q, scene)
 
 
+class StopsTheClock(Stays):
+    """Takes 50 ms, of which its process knows nothing."""
+
+    def __init__(self) -> None:
+        now = time.perf_counter()
+        time.perf_counter = lambda: now
+
+    def solve(self, target_position, q, scene, *, target_orientation=None):
+        time.sleep(0.05)
+        return super().solve(target_position, q, scene)
+
+
 class Prints(Stays):
     def solve(self, target_position, q, scene, *, target_orientation=None):
         print("hello")

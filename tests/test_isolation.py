@@ -92,6 +92,12 @@ def test_answers_are_those_of_the_policy_here(solver, name):
     assert solver.supports(group.scene) == here.supports(group.scene)
 
 
+def test_a_clock_that_is_stopped_there_does_not_deceive():
+    with IsolatedPolicy("hostile_policies:StopsTheClock") as policy:
+        ask(policy)
+        assert policy.last_elapsed > 0.045
+
+
 def test_moving_and_masked_discs_arrive(solver):
     arm = GROUP.scene.arm
     shuttle = [[1.0, 0.0, 0.5, 0.3], [0.0, 0.0, 0.0, 0.0]]

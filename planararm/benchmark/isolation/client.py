@@ -25,6 +25,9 @@ from .process import HostProcess, TooLate, import_paths
 
 T = TypeVar("T")
 MOST_STEPS = 1_000_000
+TRANSPORT = (1e-3, 1e-8)
+"""The most that the way to a policy's process and back is taken to cost: seconds per call, and per byte sent."""
+
 MALFORMED = (LookupError, TypeError, ValueError, OverflowError, AttributeError)
 
 
@@ -58,8 +61,8 @@ class IsolatedPolicy(IKPolicy):
 
     Attributes:
         name: Name of the policy's class, once it is built.
-        last_elapsed: Seconds that the policy itself took for the last call, without the way there and back; None if
-            the call failed. Measured in the policy's process, and never more than the call took here.
+        last_elapsed: Seconds that the policy took for the last call, as its process tells; None if the call failed. It
+            is believed as far as the time until the answer was here allows, less at most :data:`TRANSPORT` for the way.
 
     Raises:
         InvalidInputError: A limit is out of range, or ``spec`` or ``options`` cannot be sent.
@@ -199,7 +202,7 @@ class IsolatedPolicy(IKPolicy):
                 raise BadFrame("it is not about this question")
             ok = reply.values["ok"]
             answer = read(reply) if ok is True else None
-            elapsed = _seconds(reply.values.get("elapsed"), time.monotonic() - began)
+            elapsed = _seconds(reply.values.get("elapsed"), time.monotonic() - began, len(request))
         except TooLate:
             self.close()
             doing = " to be built" if values["call"] == "build" else ""
@@ -340,8 +343,9 @@ def _real(name: str, value: Any) -> npt.NDArray[np.float64]:
         raise InvalidInputError(f"{name} must be numbers, got {value!r}.") from cause
 
 
-def _seconds(told_there: Any, waited: float) -> float | None:
-    """The policy's own time as its process tells it, if it can be."""
+def _seconds(told_there: Any, waited: float, num_bytes: int) -> float | None:
+    """The policy's own time as its process tells it, within what can be."""
     if type(told_there) is not float or not told_there >= 0:
         return None
-    return min(told_there, waited)
+    per_call, per_byte = TRANSPORT
+    return min(max(told_there, waited - per_call - per_byte * num_bytes), waited)
