@@ -142,6 +142,21 @@ class Seeded(IKPolicy):
         return IKSolution(np.array(q) + 1e-3 * self.seed, solved, np.full(solved.shape, 4, dtype=np.int8))
 
 
+class Remembers(Base):
+    """Thinks for 5 ms about what it was not asked before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[bytes] = set()
+
+    def solve(self, target_position, q, scene, *, target_orientation=None):
+        asked = {row.tobytes() for row in np.asarray(target_position)}
+        if not asked <= self.known:
+            time.sleep(0.005)
+        self.known |= asked
+        return super().solve(target_position, q, scene)
+
+
 def point_east(target_position, q, scene):
     """A plain function: stretch out along +x."""
     return np.zeros_like(q)

@@ -464,6 +464,13 @@ def test_latency_is_sampled_and_timings_are_finite():
     assert np.isnan(rollout_ik(make_policy("hold"), group, latency_calls=0).latency).all()
 
 
+def test_latency_is_not_that_of_a_memory():
+    group = small_suite().groups[0]
+    latency = rollout_ik(ours.Remembers(), group, latency_calls=len(group)).latency
+    # Those out of reach are one and the same target.
+    assert (latency[group.truth == Truth.REACHABLE] > 0.005).all()
+
+
 def test_policies_that_draw_random_numbers_get_the_seed(tmp_path):
     first = list(run([ours.Seeded], small_suite(), tmp_path / "a", seed=1))
     second = list(run([ours.Seeded], small_suite(), tmp_path / "b", seed=2))

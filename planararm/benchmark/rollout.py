@@ -15,6 +15,10 @@ from .tracking import Follower
 LATENCY_CALLS = 10
 """Single-target calls per chunk of inverse kinematics, timed for the latency columns."""
 
+NUDGE = 1e-6
+"""By which fraction of the reach the targets of these calls are moved: a policy that remembers what it has been asked
+in the batch is not timed by its memory."""
+
 FIRST_CALL = 6
 """How many times longer than others the first call for targets, and for paths, may take in a process of its own: it may
 compile."""
@@ -63,15 +67,17 @@ def rollout_ik(policy: IKPolicy, tasks: TaskGroup, *, latency_calls: int = LATEN
     Args:
         policy: The policy, warmed up.
         tasks: Targets ``(N, 2)``.
-        latency_calls: Number of targets, spread over the batch, that are asked again alone and timed.
+        latency_calls: Number of targets, spread over the batch, that are asked again alone, moved by :data:`NUDGE`, and
+            timed.
     """
     guarded(policy, policy.reset)
     answers = solve_rows(policy, tasks.targets, tasks.q_start, tasks.scene)
     latency = np.full(len(tasks), np.nan)
     if latency_calls:
+        nudged = tasks.targets + NUDGE * tasks.scene.arm.reach
         for i in range(0, len(tasks), max(1, len(tasks) // latency_calls)):
             if i not in answers.messages:
                 row = slice(i, i + 1)
-                arguments = (tasks.targets[row].copy(), tasks.q_start[row].copy(), tasks.scene[row])
+                arguments = (nudged[row].copy(), tasks.q_start[row].copy(), tasks.scene[row])
                 latency[i] = guarded(policy, lambda: policy.solve(*arguments))  # noqa: B023
     return IKRollout(answers, latency)
