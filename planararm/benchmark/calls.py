@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from ..arm import FloatArray
 from ..errors import PolicyTimeout
-from ..policies.protocol import IKPolicy, check_solution
+from ..interface import EnvInterface
+from ..policies.protocol import IKPolicy, IKSolution, check_solution
 from ..scene import Scene
+from .motion import contacts_on_the_way
 
 MESSAGE_LENGTH = 300
 
@@ -29,7 +31,8 @@ class Answers:
         q: ``(N, n)`` answers [rad]; NaN where there is none.
         claimed: ``(N,)`` bool: the policy said that the target is met.
         nominal_q: ``(N, n)`` what it proposed before a projection [rad]; NaN where it does not say.
-        contact: ``(N,)`` int8: whether a policy that answers by moving would have met a disc; -1 if it answers at once.
+        contact: ``(N,)`` int8: whether the commands that a policy says it got there by meet a disc, see
+            :func:`planararm.benchmark.motion.contacts_on_the_way`; -1 without such commands.
         messages: Row number to error message of the rows that crashed or timed out.
         timed_out: Row numbers of those that timed out.
         seconds: Time spent in successful calls divided by their rows, per row ``(N,)``; NaN without an answer.
@@ -100,8 +103,7 @@ def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, sce
         try:
             solution, seconds = timed(policy, lambda: policy.solve(*arguments))  # noqa: B023
             check_solution(solution, q[rows].shape, type(policy).__name__)
-            nominal = _of_info(solution, "nominal_q", q[rows].shape, "f", np.nan)
-            contact = _of_info(solution, "collision", (stop - start,), "b", -1) if policy.episode_steps else -1
+            nominal, contact = _nominal(solution, q[rows].shape), _contact(policy, solution, q[rows], scene[rows])
         except PolicyTimeout as error:
             if stop - start > 1:
                 pending += [(i, i + 1) for i in reversed(range(start, stop))]
@@ -126,10 +128,18 @@ def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, sce
     return answers
 
 
-def _of_info(solution: Any, name: str, shape: tuple[int, ...], kind: str, without: float) -> Any:
-    """An array of an answer's ``info``; ``without`` if there is none of that shape and kind."""
-    array = np.asarray(solution.info.get(name, without))
-    return array if array.shape == shape and array.dtype.kind == kind else without
+def _nominal(solution: IKSolution, shape: tuple[int, ...]) -> Any:
+    """What was proposed before a projection; NaN if there is nothing of that shape."""
+    array = np.asarray(solution.info.get("nominal_q", np.nan))
+    return array if array.shape == shape and array.dtype.kind == "f" else np.nan
+
+
+def _contact(policy: IKPolicy, solution: IKSolution, q_start: FloatArray, scene: Scene) -> Any:
+    commands = solution.info.get("commands")
+    if commands is None:
+        return -1
+    layout = policy.fixed_interface or policy.interface or EnvInterface(scene.arm)
+    return contacts_on_the_way(commands, q_start, solution.q, scene, layout.dt)
 
 
 def guarded(policy: IKPolicy, call: Callable[[], Any]) -> float:

@@ -46,7 +46,7 @@ COLUMNS: dict[str, str] = {
     "collision": "ik: the answer overlaps a disc; track: a commanded motion would have met one",
     "contacts": "track: number of steps whose command would have met a disc",
     "avoidable": "track: number of those for which a certified command was found",
-    "motion": "straight motion from the start to the answer (track: every command): certified, contact or undecided",
+    "motion": "the straight motion to the answer, or the policy's own commands: certified, contact or undecided",
     "clearance": "smallest distance to a disc [m], negative if they overlap; null without discs or answer",
     "limit_violation": "largest excess of an answered joint over its limits [rad]",
     "joint_jump": "largest change of any joint from where the arm was to the answer [rad]",

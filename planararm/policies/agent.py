@@ -31,8 +31,9 @@ class AgentPolicy(IKPolicy):
 
     :meth:`predict` hands over to the agent. :meth:`solve` runs an episode to the target from where the arm is and
     answers with where the arm then is; with ``episode_steps`` None or 0 it decodes the agent's first action instead:
-    one control step's command, which for delta control is one step towards the target. ``info`` has ``collision``:
-    whether a command of the episode would have met a disc.
+    one control step's command, which for delta control is one step towards the target. Of an episode ``info`` has
+    ``collision``: whether a command would have met a disc, and the ``commands`` themselves (see
+    :class:`~planararm.policies.protocol.IKSolution`).
 
     The last bits of a network's action depend on how many rows it is given at once, and an episode can make much of
     them: a target's answer is the same in the same batch, alone it agrees to ``batch_tolerance`` per control step only.
@@ -103,7 +104,7 @@ class AgentPolicy(IKPolicy):
         layout = self._layout(scene)
         if self.episode_steps:
             episode = self._run(problem.target_position, problem.q, problem.scene(), self.episode_steps)
-            answer, info = episode.q_path[:, -1], {"collision": episode.collision}
+            answer, info = episode.q_path[:, -1], {"collision": episode.collision, "commands": episode.commands}
         else:
             observation = pack_observation(problem.target_position, problem.q, problem.scene(), layout)
             action, _ = self.model.predict(observation, deterministic=True)
@@ -130,13 +131,16 @@ class AgentPolicy(IKPolicy):
         batch, count = problem.batch, problem.num_rows
         steps = whole_number("num_steps", self.episode_steps if num_steps is None else num_steps, 0, MAX_STEPS)
         episode = self._run(problem.target_position, problem.q, _flat(scene, count), steps)
-        path = episode.q_path.reshape(*batch, steps + 1, problem.arm.num_joints)
-        return Episode(path, episode.collision.reshape(batch))
+        n = problem.arm.num_joints
+        path, commands = episode.q_path.reshape(*batch, steps + 1, n), episode.commands.reshape(*batch, steps, n)
+        return Episode(path, episode.collision.reshape(batch), commands)
 
     def _run(self, target_position: FloatArray, q: FloatArray, scene: Scene, num_steps: int) -> Episode:
         """An episode per row, on what the environments run on."""
-        count, dynamics = len(q), _begun(target_position, q, scene, self._layout(scene))
+        layout = self._layout(scene)
+        count, dynamics = len(q), _begun(target_position, q, scene, layout)
         q_path = np.repeat(q[:, None], num_steps + 1, axis=1)
+        commands = np.empty((count, num_steps, q.shape[-1]))
         collision, state = np.zeros(count, dtype=bool), None
         for step in range(num_steps if count else 0):
             observation = {
@@ -147,10 +151,12 @@ class AgentPolicy(IKPolicy):
             action, state = self.model.predict(
                 observation, state=state, episode_start=np.full(count, step == 0), deterministic=True
             )
-            dynamics.step(self._rounded(action, q.shape))
+            rounded = self._rounded(action, q.shape)
+            commands[:, step] = layout.decode_action(q_path[:, step], rounded)
+            dynamics.step(rounded)
             q_path[:, step + 1] = dynamics.state.q
             collision |= dynamics.collided
-        return Episode(q_path, collision)
+        return Episode(q_path, collision, commands)
 
     def _layout(self, scene: Scene) -> EnvInterface:
         if self.interface is None:
@@ -177,10 +183,12 @@ class Episode(NamedTuple):
     Attributes:
         q_path: ``(*batch, T + 1, n)`` executed configurations [rad].
         collision: ``(*batch,)`` bool: some commanded motion would have met a disc.
+        commands: ``(*batch, T, n)`` what the agent commanded [rad], before limits are applied.
     """
 
     q_path: FloatArray
     collision: npt.NDArray[np.bool_]
+    commands: FloatArray
 
 
 def _episode_of(env: Any) -> int | None:

@@ -41,7 +41,8 @@ class IKSolution:
         solved: ``(*batch,)`` bool: what the policy claims; a benchmark checks it again.
         reason: ``(*batch,)`` int8, values of :class:`Reason`; ``SOLVED`` exactly where ``solved``.
         info: Further arrays of shape ``(*batch,)``, e.g. ``iterations``; ``nominal_q (*batch, n)`` is what was
-            proposed before a projection [rad].
+            proposed before a projection, ``commands (*batch, T, n)`` how to get to the answer, one command per
+            control step [rad].
     """
 
     q: npt.NDArray[np.float64]

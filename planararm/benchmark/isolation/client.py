@@ -195,7 +195,8 @@ class IsolatedPolicy(IKPolicy):
             request = encode({**values, "number": self._num_requests}, arrays)
         except ValueError as cause:
             raise InvalidInputError(f"Cannot be sent to the policy's process: {cause}.") from cause
-        began, most = time.monotonic(), reply_limit(sum(np.asarray(array).nbytes for array in arrays.values()))
+        size = sum(np.asarray(array).nbytes for array in arrays.values())
+        began, most = time.monotonic(), reply_limit(size, self.episode_steps)
         try:
             reply = self._process.ask(request, began + limit, most)
             if reply.values["number"] != self._num_requests:

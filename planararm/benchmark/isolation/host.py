@@ -46,7 +46,8 @@ class Host:
         number = {"number": request.values.get("number")}
         try:
             values, arrays = self._call(request)
-            return encode({"ok": True, **number, **values}, arrays, reply_limit(request.size))
+            steps = None if self._policy is None else self._policy.episode_steps
+            return encode({"ok": True, **number, **values}, arrays, reply_limit(request.size, steps))
         # Whatever the policy raises is told, and the next request is waited for.
         except BaseException as error:  # noqa: BLE001
             # Nothing may be left, not even for the words that say so.

@@ -48,9 +48,14 @@ class Message(NamedTuple):
     size: int = 0
 
 
-def reply_limit(request_size: int) -> int:
-    """Bytes that the arrays of an answer may have, from those of the question."""
-    return min(MAX_BODY, REPLY_ROOM + REPLY_FACTOR * request_size)
+def reply_limit(request_size: int, num_steps: int | None = None) -> int:
+    """Bytes that the arrays of an answer may have.
+
+    Args:
+        request_size: Bytes of those of the question.
+        num_steps: Control steps that the policy takes to a target, whose commands it may tell.
+    """
+    return min(MAX_BODY, REPLY_ROOM + (REPLY_FACTOR + (num_steps or 0)) * request_size)
 
 
 def encode(values: Mapping[str, Any], arrays: Mapping[str, Any] | None = None, most: int = MAX_BODY) -> bytes:

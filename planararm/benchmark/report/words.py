@@ -50,7 +50,8 @@ TERMS: tuple[tuple[str, str], ...] = (
     (
         "certified",
         "Share of the motions that are certified to touch nothing on the whole way: for single targets the straight "
-        "joint motion from the start to the answer, for paths every commanded motion.",
+        "joint motion from the start to the answer, or the commands that the policy tells; for paths every commanded "
+        "motion.",
     ),
     (
         "jump",
