@@ -39,7 +39,8 @@ def test_no_command_shows_the_help(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["bench", "check", "compare", "demo", "export", "list", "play", "render", "replay", "report", "train"]
+    "command",
+    ["bench", "check", "compare", "demo", "export", "list", "play", "render", "replay", "report", "train", "verify"],
 )
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import PlanarArmError
-from . import bench, check, compare, demo, export, list_, play, render, replay, report, train
+from . import bench, check, compare, demo, export, list_, play, render, replay, report, train, verify
 from .parsing import FAILED, INTERRUPTED
 
 DESCRIPTION = "Inverse kinematics of a planar arm among discs: score policies, watch them, play with them."
@@ -21,6 +21,7 @@ examples:
   planararm bench my_module:MyPolicy          score your own policy (a class, an object or a function)
   planararm compare torch-mlp projected-mlp   the same tasks, two policies: who is better, and how sure is that
   planararm replay runs/v1-quick ik-hard/00007   watch what the policies did with one task
+  planararm verify runs/v1-quick              do the numbers follow from the answers?
   planararm check my_module:MyPolicy          does it keep the contract? with advice
   planararm render --policy closed-form --path star --out star.gif
   planararm play                              a window: the target follows the mouse
@@ -29,7 +30,7 @@ examples:
 planararm COMMAND --help tells more. Interrupted runs resume when the same command is repeated.
 """
 
-COMMANDS = (bench, demo, compare, report, replay, export, check, list_, render, play, train)
+COMMANDS = (bench, demo, compare, report, replay, export, verify, check, list_, render, play, train)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; default: those of the process.
 
     Returns:
-        Exit code: 0 all went well, 1 a checked policy failed, 2 an error, 130 interrupted.
+        Exit code: 0 all went well, 1 a checked policy or a verified row failed, 2 an error, 130 interrupted.
     """
     parser = make_parser()
     arguments = parser.parse_args(argv)
