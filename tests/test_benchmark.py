@@ -424,6 +424,10 @@ def test_an_exception_without_a_text():
 
     assert describe_failure(Silent()) == "Silent, whose text cannot be shown"
     assert describe_failure(ValueError("a\nb")) == "ValueError: a b"
+    commands = ValueError("\x1b[2J\x07 \u202e\ud800 ü \N{SNOWMAN}")
+    assert describe_failure(commands) == "ValueError: \\x1b[2J\\x07 \\u202e\\ud800 ü \N{SNOWMAN}"
+    assert describe_failure(ValueError("x" * 300)) == f"ValueError: {'x' * 285}..."
+    assert len(describe_failure(ValueError("\x00" * 300))) == 300
 
 
 def test_the_first_call_may_take_longer():

@@ -55,12 +55,14 @@ class Answers:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Type and message of what a policy raised, in one line of bounded length."""
+    """Type and message of what a policy raised, in one printable line of bounded length."""
     try:
         text = " ".join((getattr(error, "described", None) or f"{type(error).__name__}: {error}").split())
     # The text is somebody else's code as well.
     except Exception:  # noqa: BLE001
         text = f"{type(error).__name__}, whose text cannot be shown"
+    # Of what is left, some characters would be a terminal's commands.
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: MESSAGE_LENGTH + 1])
     return text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}..."
 
 
