@@ -118,24 +118,18 @@ class ProgressBars(Progress):
 def plain_table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     """A table of text, first column to the left, whose cells are no markup."""
     from rich import box
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     # Text, not strings: square brackets in titles and in policies' names are no markup.
-    table = Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        caption=Text(note),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(columns):
         table.add_column(Text(name), justify="right" if i else "left", vertical="top", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    return table
+    # Beside the table, not its title and caption, which would be folded to its width.
+    return Group(Text(title, style="bold"), table, Text(note, style="dim italic"))
 
 
 def _with_absent(section: Section, rows: list[list[str]]) -> list[list[str]]:
