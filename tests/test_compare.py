@@ -128,8 +128,7 @@ def test_what_is_left_out_is_counted():
     assert only(comparison).num_tasks == 4
     assert (comparison.num_unreachable, comparison.num_unsupported, comparison.num_unpaired) == (1, 1, 2)
     assert left_out(comparison) == (
-        "Left out are tasks that are 1 proven unreachable, 1 not supported by one of the two, "
-        "2 run with only one of the two."
+        "Tasks left out: 1 proven unreachable, 1 not supported by one of the two, 2 run with only one of the two."
     )
     assert left_out(compare(*[pair([0.1], [0.1])] * 2, "a", "b")) == ""
 

@@ -127,7 +127,7 @@ def left_out(comparison: Comparison) -> str:
         (comparison.num_unpaired, "run with only one of the two"),
     )
     counted = [f"{count} {why}" for count, why in reasons if count]
-    return f"Left out are tasks that are {', '.join(counted)}." if counted else ""
+    return f"Tasks left out: {', '.join(counted)}." if counted else ""
 
 
 def describe_case(comparison: Comparison, case: Case) -> str:
