@@ -17,15 +17,15 @@ import numpy as np
 
 from ..errors import InvalidInputError
 
-_options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
-entry: Callable[..., Any] = numba.njit(**_options)
+entry: Callable[..., Any] = numba.njit(**options)
 """For the kernels that :func:`launch` runs: compile once, cache on disk, release the GIL, IEEE division.
 
 No fast-math: results must not depend on the machine. Numba compiles anew for read-only arrays: hand over writable ones.
 """
 
-jit: Callable[..., Any] = numba.njit(**{**_options, "no_cpython_wrapper": True})
+jit: Callable[..., Any] = numba.njit(**{**options, "no_cpython_wrapper": True})
 """For the functions that kernels call; Python cannot call them, which halves their time to compile.
 
 Inside a loop over a batch, call functions of numbers, not of arrays: Numba counts references (atomically) for every

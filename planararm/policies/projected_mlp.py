@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,6 @@ class ProjectedMLP(Projected):
         InvalidInputError: An option is out of range, or no CUDA here.
     """
 
-    batch_tolerance: ClassVar[float] = 1e-5
-
     def __init__(
         self,
         weights: str | Path | None = None,
@@ -72,6 +70,7 @@ class ProjectedMLP(Projected):
         )
         self.num_tries = whole_number("num_tries", num_tries, 1, 1000)
         self.proposers = ProposerSet("projected-mlp", weights, device)
+        self.batch_tolerance = self.proposers.batch_tolerance
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, **options: Any) -> Self:

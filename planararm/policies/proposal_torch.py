@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from ..arm import PlanarArm
 from ..errors import InvalidInputError, MissingExtraError
+from ..kernels.proposal import EMPTY, TINY
+from ..kernels.proposal import FEATURES as NUM_DISC_FEATURES
 from ..validate import finite_array, whole_number
 
 try:
@@ -26,11 +28,7 @@ try:
 except ImportError as cause:
     raise MissingExtraError("planararm.policies.proposal_torch", "torch") from cause
 
-TINY = 1e-6
-EMPTY = -0.3
-"""Below anything that SiLU returns: the maximum over no disc."""
-
-NUM_TARGET_FEATURES, NUM_DISC_FEATURES = 5, 7
+NUM_TARGET_FEATURES = 5
 
 
 class Proposals(NamedTuple):

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from ..arm import FloatArray, PlanarArm
 from ..errors import InvalidInputError, MissingExtraError, UnknownNameError, WeightsError
-from .canonical import canonical_batch, joint_angles_from_directions
+from .canonical import CanonicalBatch, canonical_batch, joint_angles_from_directions
 from .pretrained import check_tensors, list_pretrained, load_pretrained, read_config, save_pretrained
 from .problem import Problem
+from .proposal_forward import ProposalForward
 from .proposal_torch import ProposalNetwork, turns_fully
 
 try:
@@ -52,8 +53,10 @@ class Offer(NamedTuple):
 class Proposer:
     """A proposal network, for one arm's proportions and joint limits.
 
+    On the CPU it runs as a compiled kernel, elsewhere in torch.
+
     Args:
-        network: The network.
+        network: The network, with the weights that it has now.
         config: What its config.json says; ``arm`` has ``link_lengths``, ``joint_limits`` and ``link_radius`` of the
             arm that it was trained with.
         device: Where it runs.
@@ -62,6 +65,10 @@ class Proposer:
     def __init__(self, network: ProposalNetwork, config: Mapping[str, Any], device: str = "cpu") -> None:
         self.device = find_device(device)
         self.network, self.config = network.to(self.device).eval(), dict(config)
+        self._forward = self._with_torch
+        if self.device.type == "cpu":
+            tensors = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+            self._forward = ProposalForward(tensors, network.settings)
         trained: Mapping[str, Any] = config["arm"]
         self.arm = PlanarArm(trained["link_lengths"], trained["joint_limits"], link_radius=trained["link_radius"])
 
@@ -145,21 +152,20 @@ class Proposer:
                 aim[rows], problem.q[rows], arm, discs[rows] if discs.batch_shape else discs,
                 link_radius=self.arm.link_radius / self.arm.reach,
             )  # fmt: skip
-            with torch.inference_mode():
-                answered = self.network(
-                    *(torch.from_numpy(part).to(self.device) for part in (frame.distance, frame.discs, frame.mask)),
-                    torch.from_numpy(frame.present).to(self.device),
-                    torch.from_numpy(frame.bearing).to(self.device, torch.float32),
-                    most=num,
-                )
-            directions = answered.directions.cpu().numpy()
+            directions, logits[rows] = self._forward(frame, num)
             q[rows] = joint_angles_from_directions(directions, frame.bearing, arm, problem.q[rows])
-            logits[rows] = answered.logits.cpu().numpy()
         measured = problem.measure(q)
         held = (measured.error <= tolerance) & (measured.clearance >= problem.safety_margin)
         # No joint travels 1e9 rad: those that hold come first.
         rank = np.where(held, measured.travel - 1e9, -logits)
         return Offer(q, logits, *measured, np.argsort(rank, axis=-1, kind="stable"))
+
+    def _with_torch(self, frame: CanonicalBatch, num: int) -> tuple[Any, Any]:
+        """The forward pass on another device; see :class:`ProposalForward`."""
+        parts = (frame.distance, frame.discs, frame.mask, frame.present, frame.bearing.astype(np.float32))
+        with torch.inference_mode():
+            answered = self.network(*(torch.from_numpy(part).to(self.device) for part in parts), most=num)
+        return answered.directions.cpu().numpy(), answered.logits.cpu().numpy()
 
 
 class ProposerSet:
@@ -169,11 +175,15 @@ class ProposerSet:
         policy: The policy's name, which its weights must have in their config.
         weights: A bundled name, a folder, or None: whichever bundled one fits the arm.
         device: Where the networks run.
+
+    Attributes:
+        batch_tolerance: See :attr:`planararm.policies.protocol.IKPolicy.batch_tolerance`; torch's answers depend on the
+            batch, those of compiled kernels do not.
     """
 
     def __init__(self, policy: str, weights: str | Path | None, device: str = "cpu") -> None:
         self.policy, self.device = policy, device
-        find_device(device)
+        self.batch_tolerance = 1e-9 if find_device(device).type == "cpu" else 1e-5
         self._loaded: dict[str, Proposer] = {}
         self._found: tuple[PlanarArm, Proposer] | None = None
         self._named = None if weights is None else Proposer.from_pretrained(weights, policy=policy, device=device)

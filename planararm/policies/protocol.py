@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -60,8 +60,8 @@ class IKPolicy(ABC):
     by one. "Infeasible" and "did not converge" are ``solved=False`` with a reason, not exceptions.
     """
 
-    batch_tolerance: ClassVar[float] = 1e-9
-    """How far an answer in a batch may be from the same answer alone [rad]; networks take 1e-5."""
+    batch_tolerance: float = 1e-9
+    """How far an answer in a batch may be from the same answer alone [rad]; networks in torch take 1e-5."""
 
     interface: EnvInterface | None = None
     """The environment's layout, once bound."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -39,8 +39,6 @@ class TorchMLP(IKPolicy):
         InvalidInputError: A number is out of range, or no CUDA here.
     """
 
-    batch_tolerance: ClassVar[float] = 1e-5
-
     def __init__(
         self,
         weights: str | Path | None = None,
@@ -54,6 +52,7 @@ class TorchMLP(IKPolicy):
         self.select = select
         self.tolerance = real_number("tolerance", tolerance, 0.0, 1.0)
         self.proposers = ProposerSet("torch-mlp", weights, device)
+        self.batch_tolerance = self.proposers.batch_tolerance
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, **options: Any) -> Self:

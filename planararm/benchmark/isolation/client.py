@@ -165,7 +165,7 @@ class IsolatedPolicy(IKPolicy):
             raise ValueError(f"episode_steps {steps!r}")
         self.fixed_interface = None if fixed is None else interface_from(fixed)
         self.name, self.episode_steps = str(values["name"]), steps
-        self.batch_tolerance = tolerance  # type: ignore[misc]
+        self.batch_tolerance = tolerance
 
     def close(self) -> None:
         """End the process; the next call starts another one."""
