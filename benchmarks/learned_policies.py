@@ -42,6 +42,8 @@ from planararm.errors import WeightsError
 from planararm.policies.problem import make_problem
 from planararm.policies.projected import Projected
 from planararm.policies.projected_mlp import ONWARD
+from planararm.policies.proposal_torch import ProposalNetwork
+from planararm.policies.proposer_torch import Proposer
 from planararm.policies.torch_mlp import most_confident
 from planararm.projection.sequential import Source
 from planararm.scene.generator import sample_scenes
@@ -144,13 +146,12 @@ def proposals(rng: np.random.Generator, count: int) -> bool:
         chosen = np.flatnonzero(reachability(target, scene).verdict == 1)
         target, q, scene = target[chosen], q[chosen], scene[chosen]
         problem, rows = make_problem(target, q, scene), np.arange(len(chosen))
-        network = policy.proposers.require(scene.arm)
-        offers = [network(problem, 1e-3 * scene.arm.reach)]
-        corrections, network.network.num_corrections = network.network.num_corrections, 0
-        offers.append(network(problem, 1e-3 * scene.arm.reach))
-        network.network.num_corrections = corrections
+        proposer = policy.proposers.require(scene.arm)
+        uncorrected = ProposalNetwork(**{**proposer.network.settings, "num_corrections": 0})
+        uncorrected.load_state_dict(proposer.network.state_dict())
         cells = []
-        for offer in offers:
+        for one in (proposer, Proposer(uncorrected, proposer.config)):
+            offer = one(problem, 1e-3 * scene.arm.reach)
             good, _ = holds(offer.q[:, :-1], target, scene, 1e-3)
             cells.append((good.any(axis=1).mean(), good[rows, most_confident(offer)].mean()))
         answer, _ = holds(policy.solve(target, q, scene).q[:, None], target, scene, 1e-3)
