@@ -12,6 +12,7 @@ from planararm.policies import make_policy
 from planararm.policies.canonical import CanonicalBatch
 from planararm.policies.proposal_forward import ProposalForward
 from planararm.policies.proposal_torch import ProposalNetwork
+from planararm.policies.proposer_torch import Proposer
 from planararm.scene import sample_scenes
 
 SHAPES = [
@@ -149,3 +150,11 @@ def test_policies_answer_alone_as_in_a_batch(name, arm):
     together = policy.solve(targets, q, scene)
     for row in range(60):
         np.testing.assert_array_equal(policy.solve(targets[row], q[row], scene[row]).q, together.q[row])
+
+
+def test_on_another_device_torch_answers_the_same():
+    proposer = Proposer.from_pretrained("torch-mlp-unit3", policy="torch-mlp")
+    batch = frame(np.random.default_rng(9), 40)
+    for num in (2, 7):
+        for ours, theirs in zip(proposer._forward(batch, num), proposer._with_torch(batch, num), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-3)
