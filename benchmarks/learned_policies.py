@@ -42,8 +42,7 @@ from planararm.errors import WeightsError
 from planararm.policies.problem import make_problem
 from planararm.policies.projected import Projected
 from planararm.policies.projected_mlp import ONWARD
-from planararm.policies.proposal_torch import ProposalNetwork
-from planararm.policies.proposer_torch import Proposer
+from planararm.policies.proposer import Proposer
 from planararm.policies.torch_mlp import most_confident
 from planararm.projection.sequential import Source
 from planararm.scene.generator import sample_scenes
@@ -147,10 +146,9 @@ def proposals(rng: np.random.Generator, count: int) -> bool:
         target, q, scene = target[chosen], q[chosen], scene[chosen]
         problem, rows = make_problem(target, q, scene), np.arange(len(chosen))
         proposer = policy.proposers.require(scene.arm)
-        uncorrected = ProposalNetwork(**{**proposer.network.settings, "num_corrections": 0})
-        uncorrected.load_state_dict(proposer.network.state_dict())
+        uncorrected = {**proposer.config, "network": {**proposer.config["network"], "num_corrections": 0}}
         cells = []
-        for one in (proposer, Proposer(uncorrected, proposer.config)):
+        for one in (proposer, Proposer(proposer.tensors, uncorrected)):
             offer = one(problem, 1e-3 * scene.arm.reach)
             good, _ = holds(offer.q[:, :-1], target, scene, 1e-3)
             cells.append((good.any(axis=1).mean(), good[rows, most_confident(offer)].mean()))

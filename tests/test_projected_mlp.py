@@ -11,7 +11,7 @@ from planararm import InvalidInputError, Obstacles, PlanarArm, PolicyError, Reas
 from planararm import signed_distance as reference_distance
 from planararm.policies.problem import make_problem
 from planararm.policies.projected_mlp import ONWARD, ProjectedMLP
-from planararm.policies.proposer_torch import Proposer
+from planararm.policies.proposer import Proposer
 from planararm.projection.sequential import Source
 from planararm.scene.generator import sample_scenes
 

@@ -1,5 +1,8 @@
 """The compiled forward pass of the proposal network: what torch computes, the same bits in every batch."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +14,9 @@ from planararm.kernels import launch
 from planararm.policies import make_policy
 from planararm.policies.canonical import CanonicalBatch
 from planararm.policies.proposal_forward import ProposalForward
-from planararm.policies.proposal_torch import ProposalNetwork
-from planararm.policies.proposer_torch import Proposer
+from planararm.policies.proposal_settings import ProposalSettings
+from planararm.policies.proposal_torch import ProposalNetwork, TorchForward
+from planararm.policies.proposer import Proposer
 from planararm.scene import sample_scenes
 
 SHAPES = [
@@ -33,7 +37,8 @@ def network(seed=0, links=(0.5, 0.3, 0.2), **shape):
 
 
 def compiled(made):
-    return ProposalForward({name: value.numpy() for name, value in made.state_dict().items()}, made.settings)
+    tensors = {name: value.numpy() for name, value in made.state_dict().items()}
+    return ProposalForward(tensors, ProposalSettings(**made.settings))
 
 
 def frame(rng, count, num_discs=5, n=3):
@@ -155,6 +160,27 @@ def test_policies_answer_alone_as_in_a_batch(name, arm):
 def test_on_another_device_torch_answers_the_same():
     proposer = Proposer.from_pretrained("torch-mlp-unit3", policy="torch-mlp")
     batch = frame(np.random.default_rng(9), 40)
+    here = ProposalForward(proposer.tensors, proposer.settings)
+    there = TorchForward(proposer.tensors, proposer.settings, "cpu")
     for num in (2, 7):
-        for ours, theirs in zip(proposer._forward(batch, num), proposer._with_torch(batch, num), strict=True):
+        for ours, theirs in zip(here(batch, num), there(batch, num), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_shapes_of_the_weights(shape):
+    made = network(**shape)
+    shapes = {name: tuple(value.shape) for name, value in made.state_dict().items()}
+    assert ProposalSettings(**made.settings).shapes() == shapes
+
+
+def test_networks_run_without_torch():
+    code = (
+        "import sys, planararm\n"
+        "for name in ('torch-mlp', 'projected-mlp'):\n"
+        "    scene = planararm.make_scene('pillars')\n"
+        "    answer = planararm.make_policy(name).solve([1.2, 1.3], [0.1, 0.2, 0.3], scene)\n"
+        "    assert answer.solved, name\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -10,13 +11,23 @@ import numpy as np
 import pytest
 import torch
 
-from planararm import InvalidInputError, Obstacles, PlanarArm, Scene, UnknownNameError, WeightsError, make_arm
+from planararm import (
+    InvalidInputError,
+    MissingExtraError,
+    Obstacles,
+    PlanarArm,
+    Scene,
+    UnknownNameError,
+    WeightsError,
+    make_arm,
+)
 from planararm.learning.proposals_torch import ProposalTrainee
-from planararm.policies import proposer_torch
+from planararm.policies import proposer as proposer_module
+from planararm.policies.device import find_device
 from planararm.policies.pretrained import save_pretrained
 from planararm.policies.problem import Problem, make_problem
 from planararm.policies.proposal_torch import ProposalNetwork, network_for, target_features, unit
-from planararm.policies.proposer_torch import Proposer, find_device
+from planararm.policies.proposer import Proposer
 from planararm.scene.generator import sample_scenes
 
 TINY = {"width": 16, "depth": 2, "disc_width": 8, "correction_width": 8, "num_proposals": 4}
@@ -176,7 +187,7 @@ class TestSettings:
 @pytest.fixture
 def proposer() -> Proposer:
     trainee = ProposalTrainee("unit3", steps=1, batch_size=4, network=TINY)
-    return Proposer(trainee.network, trainee.export()[1])
+    return Proposer(*trainee.export())
 
 
 def problem(count: int = 23, seed: int = 0) -> Problem:
@@ -188,9 +199,9 @@ def problem(count: int = 23, seed: int = 0) -> Problem:
 class TestProposer:
     def test_more_rows_than_fit_at_once(self, proposer: Proposer, monkeypatch: pytest.MonkeyPatch):
         whole = proposer(problem(), 0.3)
-        monkeypatch.setattr(proposer_torch, "CHUNK", 7)
+        monkeypatch.setattr(proposer_module, "CHUNK", 7)
         for one, other in zip(whole, proposer(problem(), 0.3), strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5)
+            np.testing.assert_array_equal(one, other)
 
     def test_order(self, proposer: Proposer):
         asked, tolerance = problem(300), 0.8
@@ -261,16 +272,21 @@ class TestProposer:
         ],
     )
     def test_configs_that_do_not_fit(self, proposer: Proposer, tmp_path, change: dict[str, Any], message: str):
-        tensors = {name: value.numpy() for name, value in proposer.network.state_dict().items()}
-        save_pretrained(tmp_path, tensors, {**proposer.config, **change})
+        save_pretrained(tmp_path, proposer.tensors, {**proposer.config, **change})
         with pytest.raises(WeightsError, match=message):
             Proposer.from_pretrained(tmp_path, policy="torch-mlp")
 
     def test_devices(self):
-        assert find_device("auto").type in ("cpu", "cuda")
-        assert find_device("cpu:0").type == "cpu"
+        assert find_device("auto") in ("cpu", "cuda")
+        assert find_device("cpu:0") == "cpu:0"
         for name in ("gpu", "CPU", "cpu:x", "", None, 0):
             with pytest.raises(UnknownNameError, match=r"Unknown device .*Known: auto, cpu, cuda"):
                 find_device(name)
         with pytest.raises(UnknownNameError, match="Did you mean 'cuda'"):
             find_device("cude")
+
+    def test_without_torch(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setitem(sys.modules, "torch", None)
+        assert find_device("auto") == find_device("cpu") == "cpu"
+        with pytest.raises(MissingExtraError, match=r"device 'cuda' needs .* pip install \"planararm\[torch\]\""):
+            find_device("cuda")

@@ -17,16 +17,16 @@ import torch
 
 from ..arm import FloatArray, PlanarArm, make_arm
 from ..errors import InvalidInputError, UnknownNameError, WeightsError
+from ..policies.device import find_device
 from ..policies.pretrained import read_config
 from ..policies.proposal_torch import Proposals
-from ..policies.proposer_torch import Proposer, ProposerSet, find_device
+from ..policies.proposer import Proposer, ProposerSet
 from ..projection.constraints import constraint_rows
 from ..projection.sequential import Source
 from ..projection.torch_layer import QPProjection
 from ..projection.torch_sequential import SequentialProjection
 from ..scene import Scene
 from .proposals_torch import NETWORK_SIZES, ProposalTrainee, Seen
-from .torch_state import module_arrays
 
 PROJECTIONS = ("sequential", "qp", "cvxpy")
 ELASTIC = 1e3
@@ -183,13 +183,13 @@ def make_trainee(
         WeightsError: The weights cannot be used, or are for another arm.
         InvalidInputError: None are bundled for the arm.
     """
-    built, where = make_arm(arm), str(find_device(device))
+    built, where = make_arm(arm), find_device(device)
     source = find_start(built) if init is None else init
     policy = "projected-mlp" if read_config(source).get("policy") == "projected-mlp" else "torch-mlp"
     start = Proposer.from_pretrained(source, policy=policy)
     reason = start.supports(built)
     if reason is not None:
         raise WeightsError(f"{str(source)!r} is nothing to begin with: {reason}")
-    sizes = {name: start.network.settings[name] for name in NETWORK_SIZES}
+    sizes = {name: getattr(start.settings, name) for name in NETWORK_SIZES}
     options = {"learning_rate": LEARNING_RATE, "network": sizes, **options}
-    return ProjectedTrainee(arm, scenes, seed, steps, where, module_arrays(start.network), **options)
+    return ProjectedTrainee(arm, scenes, seed, steps, where, start.tensors, **options)

@@ -13,8 +13,9 @@ import torch
 from ..arm import PlanarArm, make_arm
 from ..errors import WeightsError
 from ..policies.canonical import canonical_batch
+from ..policies.device import find_device
 from ..policies.proposal_torch import ProposalNetwork, Proposals, network_for
-from ..policies.proposer_torch import Proposer, find_device
+from ..policies.proposer import Proposer
 from .proposal_loss_torch import Judge, Judged, ProposalLoss
 from .scenes import Batch, draw_batch, find_mix
 from .torch_state import load_module, load_optimiser, module_arrays, optimiser_arrays, to_array
@@ -253,15 +254,15 @@ def make_trainee(
     Raises:
         WeightsError: The weights cannot be used, or are for another arm.
     """
-    where = str(find_device(device))
+    where = find_device(device)
     if init is None:
         return ProposalTrainee(arm, scenes, seed, steps, where)
     start = Proposer.from_pretrained(init, policy="torch-mlp")
     reason = start.supports(make_arm(arm))
     if reason is not None:
         raise WeightsError(f"{str(init)!r} is nothing to begin with: {reason}")
-    sizes = {name: start.network.settings[name] for name in NETWORK_SIZES}
-    return ProposalTrainee(arm, scenes, seed, steps, where, module_arrays(start.network), network=sizes)
+    sizes = {name: getattr(start.settings, name) for name in NETWORK_SIZES}
+    return ProposalTrainee(arm, scenes, seed, steps, where, start.tensors, network=sizes)
 
 
 def _holds(judged: Judged, arm: PlanarArm) -> torch.Tensor:

@@ -18,7 +18,7 @@ from .following import follow
 from .hold import Hold
 from .problem import Problem, make_problem
 from .projected import Projected
-from .proposer_torch import ProposerSet
+from .proposer import ProposerSet
 
 NEAR_ENOUGH = 1e-2
 """Distance to the target below which a proposal counts as good, fraction of the reach; the projection does the rest."""
@@ -34,7 +34,7 @@ class ProjectedMLP(Projected):
     """A network's proposals, projected: every answer is verified free, and on the target where one was found.
 
     The network (that of :class:`planararm.policies.torch_mlp.TorchMLP`, trained on through the projection) proposes
-    several configurations. They are tried in the order in which :class:`planararm.policies.proposer_torch.Offer` puts
+    several configurations. They are tried in the order in which :class:`planararm.policies.proposer.Offer` puts
     them, each projected onto the free configurations on the target
     (:func:`planararm.projection.sequential.project`), until one holds; after the last come further starts of the
     projection. Where the end effector is near its target already, where the arm is comes first: a target that moves

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..kernels import proposal as kernel
 from ..kernels.launch import launch
 from .canonical import CanonicalBatch
+from .proposal_settings import ProposalSettings
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -25,14 +26,12 @@ class ProposalForward:
 
     Args:
         tensors: The network's weights by name.
-        settings: What the network was made with (``network.settings``).
+        settings: What the network was made with.
     """
 
-    def __init__(self, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        self.lengths = np.asarray(settings["link_lengths"], dtype=np.float32)
-        self.turns = bool(settings["first_joint_turns"])
-        self.num_proposals, self.num_corrections = int(settings["num_proposals"]), int(settings["num_corrections"])
-        n, told = len(self.lengths), 5 if self.turns else 7
+    def __init__(self, tensors: Mapping[str, Any], settings: ProposalSettings) -> None:
+        self._settings, self._lengths = settings, np.asarray(settings.link_lengths, dtype=np.float32)
+        n, told = settings.num_joints, settings.num_told
 
         def layer(*names: str, columns: slice = slice(None), with_bias: bool = True) -> tuple[Any, Any]:
             """Layers of the same inputs beside each other, or some input columns of one."""
@@ -53,7 +52,7 @@ class ProposalForward:
             kernel.CORRECTION_CONTEXT: layer("correction_in", columns=slice(2 * n + 3, None)),
             kernel.CORRECTION_HIDDEN: layer("correction_hidden"),
             kernel.CORRECTION_OUT: layer("correction_out"),
-            **{kernel.TRUNK + i: layer(f"trunk.{i}") for i in range(int(settings["depth"]))},
+            **{kernel.TRUNK + i: layer(f"trunk.{i}") for i in range(settings.depth)},
         }
         parts: list[Float32Array] = []
         self._layers, at = np.empty((len(table), 4), dtype=np.int64), 0
@@ -76,11 +75,12 @@ class ProposalForward:
             Directions of the links ``(N, num, n, 2)`` in the frame of each target, and logits ``(N, num)``.
         """
         count = len(frame.distance)
-        directions = np.empty((count, num, len(self.lengths), 2), dtype=np.float32)
+        directions = np.empty((count, num, self._settings.num_joints, 2), dtype=np.float32)
         logits = np.empty((count, num), dtype=np.float32)
+        made = self._settings
         launch(
             kernel.propose, count, frame.distance, frame.discs, frame.mask, frame.present,
-            frame.bearing.astype(np.float32), self.turns, self.lengths, self._weights, self._layers,
-            self.num_corrections, directions, logits, grain=GRAIN,
+            frame.bearing.astype(np.float32), made.first_joint_turns, self._lengths, self._weights, self._layers,
+            made.num_corrections, directions, logits, grain=GRAIN,
         )  # fmt: skip
         return directions, logits

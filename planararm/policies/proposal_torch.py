@@ -13,13 +13,16 @@ converge like an iteration and keeps it from disturbing what is right already.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..arm import PlanarArm
 from ..errors import InvalidInputError, MissingExtraError
 from ..kernels.proposal import EMPTY, TINY
-from ..kernels.proposal import FEATURES as NUM_DISC_FEATURES
-from ..validate import finite_array, whole_number
+from .canonical import CanonicalBatch
+from .proposal_settings import ProposalSettings, settings_for
 
 try:
     import torch
@@ -27,8 +30,6 @@ try:
     from torch.nn import functional as F
 except ImportError as cause:
     raise MissingExtraError("planararm.policies.proposal_torch", "torch") from cause
-
-NUM_TARGET_FEATURES = 5
 
 
 class Proposals(NamedTuple):
@@ -67,14 +68,8 @@ class ProposalNetwork(nn.Module):
     """K + 1 proposals for a target among discs, with a confidence each.
 
     Args:
-        link_lengths: ``(n,)`` as fractions of the reach; they sum to one.
-        first_joint_turns: Whether the first joint reaches every heading. If not, the network is told the bearing.
-        num_proposals: K, the proposals that do not look at where the arm is.
-        width: Of the trunk's layers.
-        depth: Number of the trunk's residual layers.
-        disc_width: Of the disc encoder.
-        correction_width: Of the correction.
-        num_corrections: How often it is applied.
+        link_lengths: ``(n,)`` as fractions of the reach.
+        **sizes: See :class:`planararm.policies.proposal_settings.ProposalSettings`.
 
     Raises:
         InvalidInputError: A number is out of range.
@@ -82,52 +77,24 @@ class ProposalNetwork(nn.Module):
 
     lengths: torch.Tensor
 
-    def __init__(
-        self,
-        link_lengths: Any,
-        *,
-        first_joint_turns: bool = True,
-        num_proposals: int = 6,
-        width: int = 160,
-        depth: int = 2,
-        disc_width: int = 64,
-        correction_width: int = 64,
-        num_corrections: int = 1,
-    ) -> None:
+    def __init__(self, link_lengths: Any, **sizes: Any) -> None:
         super().__init__()
-        lengths = finite_array("link_lengths", link_lengths)
-        if lengths.ndim != 1 or abs(lengths.sum() - 1) > 1e-9 or (lengths <= 0).any():
-            raise InvalidInputError(f"link_lengths must be fractions of the reach that sum to one, got {lengths}.")
-        self.num_joints = n = len(lengths)
-        self.first_joint_turns = bool(first_joint_turns)
-        self.num_proposals = num_proposals = whole_number("num_proposals", num_proposals, 1, 100)
-        self.num_corrections = num_corrections = whole_number("num_corrections", num_corrections, 0, 100)
-        width = whole_number("width", width, 8, 4096)
-        depth = whole_number("depth", depth, 0, 100)
-        disc_width = whole_number("disc_width", disc_width, 4, 4096)
-        hidden = whole_number("correction_width", correction_width, 4, 4096)
-        self.settings: dict[str, Any] = {
-            "link_lengths": [float(x) for x in lengths], "first_joint_turns": self.first_joint_turns,
-            "num_proposals": num_proposals, "width": width, "depth": depth, "disc_width": disc_width,
-            "correction_width": hidden, "num_corrections": num_corrections,
-        }  # fmt: skip
+        made = ProposalSettings(link_lengths, **sizes)
+        self.settings = made.as_dict()
+        self.num_joints, self.first_joint_turns = made.num_joints, made.first_joint_turns
+        self.num_proposals, self.num_corrections = made.num_proposals, made.num_corrections
         # As a scaled column, so that lengths times directions is one product; no parameter, not in the weights.
-        self.register_buffer("lengths", torch.tensor(lengths, dtype=torch.float32)[:, None], persistent=False)
-        about = NUM_TARGET_FEATURES + (0 if first_joint_turns else 2)
-        context = width // 4
-        self.disc_in = nn.Linear(about + NUM_DISC_FEATURES, disc_width)
-        self.disc_hidden = nn.Linear(disc_width, disc_width)
-        self.trunk_in = nn.Linear(about + 2 * disc_width, width)
-        self.trunk = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.heads = nn.Linear(width, num_proposals * 2 * n)
-        self.confidences = nn.Linear(width, num_proposals)
-        self.context = nn.Linear(width, context)
-        self.onward_in = nn.Linear(context + 2 * n + 3, width)
-        self.onward_hidden = nn.Linear(width, width)
-        self.onward_out = nn.Linear(width, 2 * n + 1)
-        self.correction_in = nn.Linear(2 * n + 3 + context, hidden)
-        self.correction_hidden = nn.Linear(hidden, hidden)
-        self.correction_out = nn.Linear(hidden, 2 * n)
+        column = torch.tensor(made.link_lengths, dtype=torch.float32)[:, None]
+        self.register_buffer("lengths", column, persistent=False)
+        layers = {name: nn.Linear(*size) for name, size in made.layers().items()}
+        self.disc_in, self.disc_hidden = layers["disc_in"], layers["disc_hidden"]
+        self.trunk_in = layers["trunk_in"]
+        self.trunk = nn.ModuleList(layers[f"trunk.{i}"] for i in range(made.depth))
+        self.heads, self.confidences, self.context = layers["heads"], layers["confidences"], layers["context"]
+        self.onward_in, self.onward_hidden = layers["onward_in"], layers["onward_hidden"]
+        self.onward_out = layers["onward_out"]
+        self.correction_in, self.correction_hidden = layers["correction_in"], layers["correction_hidden"]
+        self.correction_out = layers["correction_out"]
         nn.init.zeros_(self.correction_out.weight)
         nn.init.zeros_(self.correction_out.bias)
 
@@ -223,12 +190,27 @@ class ProposalNetwork(nn.Module):
         return unit(directions + length[..., None] * self.correction_out(hidden).view_as(directions))
 
 
-def network_for(arm: PlanarArm, **settings: Any) -> ProposalNetwork:
+def network_for(arm: PlanarArm, **sizes: Any) -> ProposalNetwork:
     """A new network for an arm's proportions."""
-    return ProposalNetwork(arm.link_lengths / arm.reach, first_joint_turns=turns_fully(arm), **settings)
+    return ProposalNetwork(**settings_for(arm, **sizes).as_dict())
 
 
-def turns_fully(arm: PlanarArm) -> bool:
-    """Whether the first joint reaches every heading."""
-    low, high = arm.joint_limits[0]
-    return bool(high - low >= 2 * torch.pi)
+class TorchForward:
+    """The forward pass of a trained network on another device than the CPU.
+
+    Arguments and result as those of :class:`planararm.policies.proposal_forward.ProposalForward`, and the device.
+    """
+
+    def __init__(self, tensors: Mapping[str, Any], settings: ProposalSettings, device: str) -> None:
+        self._device = torch.device(device)
+        with torch.random.fork_rng(devices=[]):
+            network = ProposalNetwork(**settings.as_dict())
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
+        self._network = network.to(self._device).eval()
+
+    def __call__(self, frame: CanonicalBatch, num: int) -> tuple[Any, Any]:
+        """Propose."""
+        parts = (frame.distance, frame.discs, frame.mask, frame.present, frame.bearing.astype(np.float32))
+        with torch.inference_mode():
+            answered = self._network(*(torch.from_numpy(part).to(self._device) for part in parts), most=num)
+        return answered.directions.cpu().numpy(), answered.logits.cpu().numpy()

@@ -32,9 +32,9 @@ _ENTRIES: dict[str, Entry] = {
     "jacobian-transpose": Entry("planararm.policies.jacobian:JacobianTranspose"),
     "numpy-mlp": Entry("planararm.policies.numpy_mlp:NumpyMLP"),
     "projected-dls": Entry("planararm.policies.projected:ProjectedDampedLeastSquares"),
-    "projected-mlp": Entry("planararm.policies.projected_mlp:ProjectedMLP", extra="torch"),
+    "projected-mlp": Entry("planararm.policies.projected_mlp:ProjectedMLP"),
     "pseudo-inverse": Entry("planararm.policies.jacobian:PseudoInverse"),
-    "torch-mlp": Entry("planararm.policies.torch_mlp:TorchMLP", extra="torch"),
+    "torch-mlp": Entry("planararm.policies.torch_mlp:TorchMLP"),
 }
 
 

@@ -82,7 +82,7 @@ def load_sb3_policy(
         ) from cause
     import torch
 
-    from .proposer_torch import find_device
+    from .device import find_device
 
     found_device = find_device(device)
     archive = read_sb3_archive(path)

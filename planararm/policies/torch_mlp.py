@@ -11,7 +11,7 @@ from ..errors import UnknownNameError
 from ..scene import Scene
 from ..validate import real_number
 from .problem import make_problem
-from .proposer_torch import Offer, ProposerSet
+from .proposer import Offer, ProposerSet
 from .protocol import IKPolicy, IKSolution
 
 SELECTIONS = ("measured", "confident")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -11,17 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arm import FloatArray, PlanarArm
-from ..errors import InvalidInputError, MissingExtraError, UnknownNameError, WeightsError
-from .canonical import CanonicalBatch, canonical_batch, joint_angles_from_directions
+from ..errors import InvalidInputError, WeightsError
+from .canonical import canonical_batch, joint_angles_from_directions
+from .device import find_device
 from .pretrained import check_tensors, list_pretrained, load_pretrained, read_config, save_pretrained
 from .problem import Problem
 from .proposal_forward import ProposalForward
-from .proposal_torch import ProposalNetwork, turns_fully
-
-try:
-    import torch
-except ImportError as cause:
-    raise MissingExtraError("planararm.policies.proposer_torch", "torch") from cause
+from .proposal_settings import ProposalSettings, turns_fully
 
 CHUNK = 2048
 """Rows that the network is given at once, so that memory stays bounded and the cache serves."""
@@ -51,26 +46,35 @@ class Offer(NamedTuple):
 
 
 class Proposer:
-    """A proposal network, for one arm's proportions and joint limits.
+    """A trained proposal network, for one arm's proportions and joint limits.
 
     On the CPU it runs as a compiled kernel, elsewhere in torch.
 
     Args:
-        network: The network, with the weights that it has now.
-        config: What its config.json says; ``arm`` has ``link_lengths``, ``joint_limits`` and ``link_radius`` of the
-            arm that it was trained with.
+        tensors: The network's weights by name.
+        config: What its config.json says: ``network`` has the arguments of
+            :class:`planararm.policies.proposal_settings.ProposalSettings`, ``arm`` has ``link_lengths``,
+            ``joint_limits`` and ``link_radius`` of the arm that it was trained with.
         device: Where it runs.
+
+    Raises:
+        InvalidInputError: A number is out of range, or no such device here.
+        WeightsError: The tensors are not those of such a network.
     """
 
-    def __init__(self, network: ProposalNetwork, config: Mapping[str, Any], device: str = "cpu") -> None:
-        self.device = find_device(device)
-        self.network, self.config = network.to(self.device).eval(), dict(config)
-        self._forward = self._with_torch
-        if self.device.type == "cpu":
-            tensors = {name: value.detach().numpy() for name, value in network.state_dict().items()}
-            self._forward = ProposalForward(tensors, network.settings)
+    def __init__(self, tensors: Mapping[str, Any], config: Mapping[str, Any], device: str = "cpu") -> None:
+        self.tensors, self.config, self.device = dict(tensors), dict(config), find_device(device)
+        self.settings = ProposalSettings(**config["network"])
+        check_tensors(self.tensors, self.settings.shapes())
         trained: Mapping[str, Any] = config["arm"]
         self.arm = PlanarArm(trained["link_lengths"], trained["joint_limits"], link_radius=trained["link_radius"])
+        self._forward: Any
+        if self.device.startswith("cpu"):
+            self._forward = ProposalForward(self.tensors, self.settings)
+        else:
+            from .proposal_torch import TorchForward
+
+            self._forward = TorchForward(self.tensors, self.settings, self.device)
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, policy: str, device: str = "cpu") -> Self:
@@ -85,35 +89,27 @@ class Proposer:
             WeightsError: Missing, damaged or of something else; the message says which.
             InvalidInputError: No such device.
         """
+        device = find_device(device)
         tensors, config = load_pretrained(name_or_folder, policy=policy)
         try:
-            # Without memory first: a stranger's config may ask for more of it than there is.
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                outline = ProposalNetwork(**config["network"])
-            check_tensors(tensors, {name: tuple(value.shape) for name, value in outline.state_dict().items()})
-            with torch.random.fork_rng(devices=[]):
-                network = ProposalNetwork(**config["network"])
-            trained = config["arm"]
-            arm = PlanarArm(trained["link_lengths"], trained["joint_limits"], link_radius=trained["link_radius"])
+            made = cls(tensors, config, device)
         except WeightsError:
             raise
         except (KeyError, TypeError, ValueError) as cause:
             raise WeightsError(
                 f"config.json of {str(name_or_folder)!r} describes no proposal network: {cause}"
             ) from cause
-        shares, seen = (arm.link_lengths / arm.reach).tolist(), network.settings["link_lengths"]
+        shares, seen = (made.arm.link_lengths / made.arm.reach).tolist(), list(made.settings.link_lengths)
         if len(shares) != len(seen) or not np.allclose(shares, seen, rtol=0, atol=SAME_PROPORTIONS):
             raise WeightsError(
                 f"config.json of {str(name_or_folder)!r} describes an arm of links {shares} of its reach, but a "
                 f"network for links {seen}."
             )
-        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
-        return cls(network, config, device)
+        return made
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``model.safetensors`` and ``config.json``, each completely or not at all."""
-        tensors = {name: value.cpu().numpy() for name, value in self.network.state_dict().items()}
-        return save_pretrained(folder, tensors, self.config)
+        return save_pretrained(folder, self.tensors, self.config)
 
     def supports(self, arm: PlanarArm) -> str | None:
         """None if the network was trained for an arm of these proportions and limits, else the reason why not."""
@@ -141,7 +137,7 @@ class Proposer:
             most: Only so many proposals of each target, the most confident ones; the continuing one is among them or
                 not.
         """
-        num = self.network.num_proposals + 1 if most is None else min(most, self.network.num_proposals + 1)
+        num = self.settings.num_proposals + 1 if most is None else min(most, self.settings.num_proposals + 1)
         arm, count = problem.arm, problem.num_rows
         q, logits = np.empty((count, num, arm.num_joints)), np.empty((count, num))
         aim = problem.aim
@@ -160,13 +156,6 @@ class Proposer:
         rank = np.where(held, measured.travel - 1e9, -logits)
         return Offer(q, logits, *measured, np.argsort(rank, axis=-1, kind="stable"))
 
-    def _with_torch(self, frame: CanonicalBatch, num: int) -> tuple[Any, Any]:
-        """The forward pass on another device; see :class:`ProposalForward`."""
-        parts = (frame.distance, frame.discs, frame.mask, frame.present, frame.bearing.astype(np.float32))
-        with torch.inference_mode():
-            answered = self.network(*(torch.from_numpy(part).to(self.device) for part in parts), most=num)
-        return answered.directions.cpu().numpy(), answered.logits.cpu().numpy()
-
 
 class ProposerSet:
     """The networks of a policy: one that the user named, or the bundled ones, each loaded when an arm asks for it.
@@ -183,7 +172,7 @@ class ProposerSet:
 
     def __init__(self, policy: str, weights: str | Path | None, device: str = "cpu") -> None:
         self.policy, self.device = policy, device
-        self.batch_tolerance = 1e-9 if find_device(device).type == "cpu" else 1e-5
+        self.batch_tolerance = 1e-9 if find_device(device).startswith("cpu") else 1e-5
         self._loaded: dict[str, Proposer] = {}
         self._found: tuple[PlanarArm, Proposer] | None = None
         self._named = None if weights is None else Proposer.from_pretrained(weights, policy=policy, device=device)
@@ -237,20 +226,3 @@ class ProposerSet:
                 f"{self.policy} has several bundled weights; name one: {', '.join(self.bundled())}."
             )
         return self._named
-
-
-def find_device(device: str) -> torch.device:
-    """A torch device by name; ``"auto"`` is CUDA where there is one.
-
-    Raises:
-        UnknownNameError: No such device.
-        InvalidInputError: CUDA, where there is none.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"(cpu|cuda)(:\d{1,3})?", str(device)):
-        raise UnknownNameError("device", device, ["auto", "cpu", "cuda"])
-    device = str(device)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InvalidInputError(f"device {device!r}: torch {torch.__version__} finds no CUDA here; use 'cpu'.")
-    return torch.device(device)
