@@ -20,7 +20,14 @@ from planararm.benchmark.suites import EVALUATION_SEEDS, available_suites, free_
 from planararm.benchmark.tasks import Suite, TaskGroup
 from planararm.benchmark.tracking import rollout_tracking
 from planararm.collision import clearance
-from planararm.errors import InvalidInputError, InvalidSceneError, PolicyError, UnknownNameError
+from planararm.errors import (
+    FileFormatError,
+    InvalidInputError,
+    InvalidSceneError,
+    PolicyCrashed,
+    PolicyError,
+    UnknownNameError,
+)
 from planararm.metrics import Outcome, Truth, is_valid
 from planararm.obstacles import Obstacles
 from planararm.paths import Circle
@@ -118,6 +125,56 @@ def test_tasks_of_the_same_discs_have_the_same_scene_number():
     twice = TaskGroup("twice", "unit3", scenes, group.q_start[:8], group.targets[:8], group.truth[:8], group.labels[:8])
     assert twice.scene_number.tolist() == [0, 1, 2, 2, 1, 0, 3, 4]
     assert twice[3:7].scene_number.tolist() == [2, 1, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"groups": small_suite().groups[:1] * 2}, "has several groups of the name 'ik'"),
+        ({"groups": ()}, r"must have tasks, in groups that have names; got \[\]"),
+        ({"groups": small_suite().groups[0]}, "groups must be a tuple of TaskGroup, got TaskGroup"),
+        ({"groups": [*small_suite().groups]}, "groups must be a tuple of TaskGroup, got "),
+        ({"groups": (small_suite().groups[0][0:0],)}, "must have tasks"),
+        ({"tolerance": 0.0}, r"tolerance must be a number in \(0.0, 1.0\], got 0.0"),
+        ({"chunk_size": 0}, "chunk_size must be a whole number in .*, got 0"),
+    ],
+    ids=str,
+)
+def test_suites_that_cannot_be_run(changes, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Suite(**{"name": "test/wrong", "description": "", "groups": small_suite().groups, **changes})
+
+
+@pytest.mark.parametrize("seed", [2**63, -1, 10**30, 0.5, True])
+def test_seeds_that_no_row_can_hold(tmp_path, seed):
+    with pytest.raises(InvalidInputError, match="seed must be a whole number in"):
+        run("hold", small_suite(), tmp_path, seed=[seed])
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_an_unknown_group(results):
+    other = [{**results[0], "task": "elsewhere/00001"}]
+    with pytest.raises(FileFormatError, match="a task of group 'elsewhere'; the suite has ik, ik-unit5, track"):
+        build_leaderboard(Results.from_rows(other), small_suite().sizes)
+
+
+def test_a_process_that_always_ends_is_given_up():
+    """A new one for every row of a chunk takes minutes."""
+    group = small_suite().group("ik")
+    scene = Scene.stack([group.scene[i % 12] for i in range(40)])
+    asked = []
+
+    class Dies(ours.Base):
+        def solve(self, target_position, q, scene, *, target_orientation=None):
+            asked.append(len(q))
+            raise PolicyCrashed("its process ended")
+
+    answers = solve_rows(Dies(), np.tile(group.targets, (4, 1))[:40], np.tile(group.q_start, (4, 1))[:40], scene)
+    assert asked.count(1) == 10
+    assert len(asked) < 25
+    assert len(answers.messages) == 40
+    assert not answers.timed_out
+    assert answers.messages[39] == "not asked: the process ended at 10 rows before it"
 
 
 def test_padding_is_not_hashed():

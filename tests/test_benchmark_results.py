@@ -120,7 +120,7 @@ def test_another_suite_is_not_mixed_in(finished, tmp_path):
     folder = copied(finished, tmp_path / "other", None)
     before = (folder / RESULTS).read_bytes()
     changed = Suite("test/small", "", small_suite().groups[:2])
-    message = r"holds results of suite 'test/small' with the content hash \w{12}, .*Choose another --out folder"
+    message = r"holds results of suite 'test/small' with the content hash \w{12}, .*Another folder is needed"
     with pytest.raises(InvalidInputError, match=message):
         run(["hold"], changed, folder)
     assert (folder / RESULTS).read_bytes() == before
@@ -173,6 +173,13 @@ def test_results_without_a_manifest(finished, tmp_path):
     (folder / MANIFEST).unlink()
     with pytest.raises(InvalidInputError, match=r"has results.jsonl without manifest.json"):
         run(["hold"], small_suite(), folder)
+
+
+def test_a_folder_of_folders_says_so(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / MANIFEST).write_text("{}")
+    with pytest.raises(FileFormatError, match=r"holds no benchmark results: .* Its subfolders have some: .*one\.$"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_errors_are_one_line_and_exit_2(arguments, message, tmp_path, monkeypatc
     shown = capsys.readouterr().err
     assert message in shown
     assert "Traceback" not in shown
-    assert len([line for line in shown.splitlines() if "compiling kernels" not in line]) == 1
+    assert len([line for line in shown.splitlines() if "compiling what" not in line]) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,7 +210,7 @@ def test_as_a_process(tmp_path):
         [sys.executable, "-m", "planararm.cli", "bench", "hodl"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if "compiling kernels" not in line]
+    lines = [line for line in done.stderr.splitlines() if "compiling what" not in line]
     assert len(lines) == 1
     assert lines[0].startswith("planararm: Unknown policy 'hodl'.")
 
@@ -235,3 +235,16 @@ def test_ctrl_c_in_a_process(tmp_path):
     assert "Traceback" not in shown
     rows = read_results(tmp_path / "out")
     assert {row["policy"] for row in rows} == {"hold"}
+
+
+def test_options_of_several_policies_are_named(capsys):
+    options = ["--policy-kwargs", '{"damping": 0.3}']
+    assert run(*BENCH, "damped-least-squares", "hold", *options) == 2
+    said = capsys.readouterr().err
+    assert '--policy-kwargs of several policies must name them, like {"damped-least-squares": {"damping": ...}}' in said
+
+
+def test_all_suites_and_one_more(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(suites, "available_suites", lambda: ["test/small"])
+    assert run("bench", "hold", "--suite", "all", "test/small", "--no-report", "--out", tmp_path) == 0
+    assert len(read_results(tmp_path)) == len(small_suite())

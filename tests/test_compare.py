@@ -1,5 +1,6 @@
 """Two policies on the same tasks: counts by hand, exchanged sides, what is left out, the page and the command."""
 
+import json
 import math
 import re
 from collections import Counter
@@ -393,6 +394,20 @@ def test_the_command_runs_what_is_missing(finished, tmp_path, capsys, monkeypatc
     assert "Their errors are equal." in " ".join(printed.split())
     assert f"A: hold ({folder})." in printed.replace("\n", "")
     assert not list(folder.glob("compare-hold*/*.png"))
+
+
+def test_the_command_refuses_rows_of_an_earlier_state(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("planararm.benchmark.suites.load_suite", lambda name: small_suite())
+    run("hold", small_suite(), tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["fingerprints"]["hold"] = "of another code"
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    arguments = ["compare", "hold", "hold", "--run", str(tmp_path), "--no-pictures"]
+    assert main(arguments) == 2
+    assert "holds rows of hold from before its code, weights or options changed" in capsys.readouterr().err
+    # Two states of a policy are what two folders are for.
+    assert main([*arguments, "--run", str(tmp_path)]) == 0
+    assert f"the rows of hold in {tmp_path} are those of an earlier state" in capsys.readouterr().err
 
 
 def test_the_command_confines_what_it_runs(capsys, monkeypatch, tmp_path):

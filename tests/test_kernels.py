@@ -147,7 +147,7 @@ class TestCompileNotice:
         launch.launch(also_slow, 5)
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.splitlines() == ["planararm: compiling kernels, once per installation; the next start is fast ..."]
+        assert err.splitlines() == ["planararm: compiling what is used for the first time; the next start is fast ..."]
 
     def test_silent_when_it_is_quick(self, capsys):
         launch.launch(lambda start, stop: None, 5)

@@ -313,3 +313,24 @@ def test_without_cvxpy_the_other_policies_are_left():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert "'projected-dls'" in result.stdout
     assert "('convex-ik', 'policy \\'convex-ik\\' needs an optional dependency: pip install" in result.stdout
+
+
+def test_a_constructor_that_raises():
+    class Unlicensed(planararm.policies.IKPolicy):
+        def __init__(self):
+            raise RuntimeError("no license file")
+
+        def solve(self, target_position, q, scene, *, target_orientation=None):
+            raise AssertionError("is never built")
+
+    with pytest.raises(PolicyError, match="Policy 'Unlicensed' cannot be built: RuntimeError: no license file"):
+        make_policy(Unlicensed)
+
+
+def test_a_file_of_code_is_no_policy(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        PolicyError, match=r"'mine\.py' is a file of Python code; name what is to be taken .*: mine:NAME"
+    ):
+        make_policy("mine.py")

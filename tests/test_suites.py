@@ -439,3 +439,10 @@ def test_a_suite_from_the_users_module(own_module, attribute):
 def test_a_users_module_without_a_suite(own_module, spec, kind, message):
     with pytest.raises(kind, match=message):
         load_suite(spec)
+
+
+def test_a_users_suite_takes_no_seed():
+    with pytest.raises(
+        InvalidInputError, match=r"only the bundled suites take a seed and a scale; name it 'mine:suite'"
+    ):
+        load_suite("mine:suite?seed=3")

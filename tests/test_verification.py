@@ -115,6 +115,8 @@ def test_numbers_that_were_made_nicer_are_found(folder, where):
         (target, {"suite": "v1/quick"}, "suite is 'v1/quick', not 'test/small'"),
         (target, {"task": "ik/00012"}, "test/small has no such task"),
         (target, {"task": "other/00000"}, "test/small has no such task"),
+        (target, {"policy": "better"}, "the manifest knows no such policy or seed"),
+        (target, {"seed": 7}, "the manifest knows no such policy or seed"),
         (lambda row: row["task"] == "ik/00002", {"task": "ik/00001"}, "the task is there twice"),
         (path, {"contacts": -1}, "contacts is -1, it must be a number >= 0"),
         (path, {"joint_jump": float("nan")}, "joint_jump is nan, it must be a number"),
@@ -142,8 +144,18 @@ def test_an_unfinished_run_is_right_as_far_as_it_goes(folder):
     lines = (folder / RESULTS).read_text().splitlines(keepends=True)
     (folder / RESULTS).write_text("".join(lines[:-7]) + lines[-1][:30])
     found = check(folder)
-    assert found.passed
+    assert not found.passed
+    assert found.num_wrong == 0
     assert found.missing == {("closed-form", 1): 7}
+
+
+def test_rows_that_are_gone_are_missed(folder):
+    lines = (folder / RESULTS).read_text().splitlines(keepends=True)
+    (folder / RESULTS).write_text("".join(line for line in lines if '"hold"' not in line))
+    assert check(folder).missing == {("hold", 0): len(small_suite())}
+    (folder / RESULTS).unlink()
+    found = check(folder)
+    assert (found.num_rows, len(found.missing), found.passed) == (0, 5, False)
 
 
 def test_results_of_other_tasks_are_refused(folder, tmp_path):
@@ -164,9 +176,9 @@ def test_the_command(folder, capsys, monkeypatch):
     changed = [{**row, "error": 0.0} if row["policy"] == "hold" else row for row in rows]
     (folder / RESULTS).write_text("".join(json.dumps(row) + "\n" for row in changed[:-1]))
     assert main(["verify", str(folder)]) == 1
-    printed = capsys.readouterr()
+    printed = capsys.readouterr().out
     wrong = 2 * len(small_suite())
-    assert f"{10 * len(small_suite()) - 1} rows of test/small, {wrong} of them wrong:\n  ik/00000, hold" in printed.out
-    assert f"\n  and {wrong - FINDINGS} more\n" in printed.out
-    assert "closed-form, seed 1, is unfinished: 1 task has no row." in printed.err
+    assert f"{10 * len(small_suite()) - 1} rows of test/small, {wrong} of them wrong:\n  ik/00000, hold" in printed
+    assert f"\n  and {wrong - FINDINGS} more\n" in printed
+    assert "closed-form, seed 1, is unfinished: 1 task has no row." in printed
     suites.load_suite.cache_clear()

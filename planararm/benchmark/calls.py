@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arm import FloatArray
-from ..errors import PolicyTimeout
+from ..errors import PolicyCrashed, PolicyTimeout
 from ..interface import EnvInterface
 from ..policies.protocol import IKPolicy, IKSolution, check_solution
 from ..scene import Scene
@@ -21,6 +21,10 @@ MESSAGE_LENGTH = 300
 
 PATIENCE = 5
 """Rows of a chunk that may time out one after the other; those behind them are not asked and count as timed out."""
+
+PATIENCE_WITH_ENDS = 10
+"""Rows of a chunk at which the policy's process may end, one after the other; those behind them count as crashed. A new
+process takes up to a second."""
 
 
 @dataclass
@@ -91,15 +95,14 @@ def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, sce
     count = len(q)
     answers = Answers.none(count, q.shape[-1])
     pending = [(0, count)] if count else []
-    in_a_row = 0
+    late = dead = 0
     while pending:
         start, stop = pending.pop()
         rows = slice(start, stop)
-        if in_a_row >= PATIENCE:
-            answers.messages.update(
-                dict.fromkeys(range(start, stop), f"not asked: {in_a_row} rows before it timed out")
-            )
-            answers.timed_out.update(range(start, stop))
+        if late >= PATIENCE or dead >= PATIENCE_WITH_ENDS:
+            why = f"{late} rows before it timed out" if late else f"the process ended at {dead} rows before it"
+            answers.messages.update(dict.fromkeys(range(start, stop), f"not asked: {why}"))
+            answers.timed_out.update(range(start, stop) if late else ())
             continue
         arguments = (target_position[rows].copy(), q[rows].copy(), scene[rows])
         try:
@@ -110,19 +113,20 @@ def solve_rows(policy: IKPolicy, target_position: FloatArray, q: FloatArray, sce
             if stop - start > 1:
                 pending += [(i, i + 1) for i in reversed(range(start, stop))]
                 continue
-            in_a_row += 1
+            late, dead = late + 1, 0
             answers.messages[start] = describe_failure(error)
             answers.timed_out.add(start)
             continue
         # Whatever somebody else's code raises, sys.exit included, costs its own rows and nothing more.
         except (Exception, SystemExit) as error:  # noqa: BLE001
             if stop - start == 1:
+                late, dead = 0, dead + 1 if isinstance(error, PolicyCrashed) else 0
                 answers.messages[start] = describe_failure(error)
             else:
                 middle = (start + stop) // 2
                 pending += [(middle, stop), (start, middle)]
             continue
-        in_a_row = 0
+        late = dead = 0
         answers.q[rows] = solution.q
         answers.claimed[rows] = solution.solved
         answers.nominal_q[rows], answers.contact[rows] = nominal, contact

@@ -290,7 +290,7 @@ def read_frame(path: Path) -> Results:
             for offset, row in scan(path):
                 reader.add(row, offset)
             columns, offsets = reader.finish()
-        except (TypeError, ValueError, AttributeError) as cause:
+        except (TypeError, ValueError, AttributeError, OverflowError) as cause:
             if isinstance(cause, FileFormatError):
                 raise
             raise FileFormatError(f"{os.fspath(path)!r} has a row with values of a wrong type: {cause}") from cause

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import FileFormatError
 from ..metrics import LIMIT_TOLERANCE, TOLERANCES, ErrorSummary, Outcome, Truth, summarize_errors
 from .frame import Results, codes, distinct, mean_per_task, shared_scenes
 from .intervals import Interval, success_interval
@@ -221,10 +222,16 @@ def build_leaderboard(results: Results, sizes: Mapping[str, int] | None = None) 
         results: Result rows of one suite; at least one.
         sizes: Number of tasks per group of the suite, so that a run which was interrupted is not taken for a
             finished one; default: tasks that any policy has rows of.
+
+    Raises:
+        FileFormatError: A row of a group that the suite does not have.
     """
     if sizes is None:
         names = distinct(results["group"])
         sizes = {name: _count_tasks(results.select(results["group"] == name)) for name in names}
+    unknown = [name for name in distinct(results["group"]) if name not in sizes]
+    if unknown:
+        raise FileFormatError(f"The results hold a task of group {unknown[0]!r}; the suite has {', '.join(sizes)}.")
     policies = results.policies
     sections = []
     by_kind = {kind: results.select(results["kind"] == kind) for kind in ("ik", "track")}

@@ -125,8 +125,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as cause:
         raise FileFormatError(
-            f"{os.fspath(folder)!r} holds no benchmark results: {MANIFEST} is missing. "
-            "Run `planararm bench --out DIR` first."
+            f"{os.fspath(folder)!r} holds no benchmark results: {MANIFEST} is missing. {_instead_of(folder)}"
         ) from cause
     except (OSError, ValueError) as cause:
         raise FileFormatError(f"{os.fspath(path)!r} cannot be read: {cause}") from cause
@@ -134,12 +133,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise FileFormatError(
             f"{os.fspath(path)!r} has format {found!r}, this version of planararm reads {FORMAT}; "
-            "choose another --out folder."
+            "another folder is needed."
         )
     for name, kind in _MANIFEST.items():
         if not isinstance(manifest.get(name), kind):
-            raise FileFormatError(f"{os.fspath(path)!r} has no {name!r} as it should be; choose another --out folder.")
+            raise FileFormatError(f"{os.fspath(path)!r} has no {name!r} as it should be; another folder is needed.")
     return manifest
+
+
+def _instead_of(folder: Path) -> str:
+    """What to name instead of a folder without results."""
+    below = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    if below:
+        return f"Its subfolders have some: {', '.join(os.fspath(path) for path in below)}."
+    return "Run `planararm bench --out DIR` first."
 
 
 def prepare_folder(
@@ -177,8 +184,7 @@ def prepare_folder(
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
         check_suite(folder, manifest, suite)
-        known = manifest["fingerprints"]
-        changed = [name for name, value in fingerprints.items() if known.get(name, value) != value]
+        changed = changed_policies(manifest, fingerprints)
         if changed and not redo:
             raise InvalidInputError(
                 f"{os.fspath(folder)!r} holds rows of {', '.join(changed)} from before the code, the weights or the "
@@ -209,6 +215,12 @@ def prepare_folder(
     return manifest
 
 
+def changed_policies(manifest: Mapping[str, Any], fingerprints: Mapping[str, str]) -> list[str]:
+    """Names of the policies of which a folder has rows of another state than the present one."""
+    known = manifest["fingerprints"]
+    return [name for name, value in fingerprints.items() if known.get(name, value) != value]
+
+
 def check_suite(folder: Path, manifest: dict[str, Any], suite: Suite) -> None:
     """Check that a folder's results are of this suite.
 
@@ -219,7 +231,7 @@ def check_suite(folder: Path, manifest: dict[str, Any], suite: Suite) -> None:
         raise InvalidInputError(
             f"{os.fspath(folder)!r} holds results of suite {manifest['suite']!r} with the content hash "
             f"{manifest['suite_hash'][:12]}, not of {suite.name!r} with {suite.content_hash[:12]}: their "
-            "scores cannot be mixed. Choose another --out folder, or --fresh."
+            "scores cannot be mixed. Another folder is needed, or a fresh start."
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import InvalidInputError, MissingExtraError, PolicyError
 from ..policies.protocol import IKPolicy
+from ..validate import whole_number
 from .entrants import Entrant, Limits, distinct_entrants
 from .frame import Results
 from .isolation import IsolatedPolicy
@@ -26,6 +27,8 @@ from .suites import load_suite
 from .tasks import Suite, TaskGroup
 from .threads import single_threaded
 from .tracking import rollout_tracking
+
+MAX_SEED = 2**63 - 1
 
 AHEAD = 32
 """Chunks per process that are handed out before the first of them is written: bounds what is in memory."""
@@ -279,7 +282,8 @@ def run(
     folder, limits, progress = Path(out_dir), limits or Limits(), progress or Progress()
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise InvalidInputError(f"jobs must be a whole number >= 1, got {jobs!r}.")
-    seeds = list(dict.fromkeys([seed] if isinstance(seed, int) else seed))
+    seeds = [whole_number("seed", value, 0, MAX_SEED) for value in ([seed] if isinstance(seed, int) else seed)]
+    seeds = list(dict.fromkeys(seeds))
     if not seeds:
         raise InvalidInputError("There is no seed to run with; name at least one.")
     entrants = distinct_entrants(policies if isinstance(policies, list | tuple) else [policies])

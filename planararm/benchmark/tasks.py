@@ -16,6 +16,7 @@ from ..arm import FloatArray
 from ..errors import InvalidInputError
 from ..obstacles import Obstacles
 from ..scene import Scene
+from ..validate import real_number, whole_number
 
 DECIMALS = 9
 """Task numbers are rounded to this many decimals: the last bits of sin and cos differ between machines."""
@@ -167,6 +168,9 @@ class Suite:
         tolerance: Tracking error at which a task counts as met when failures are sorted; fraction of the
             reach.
         chunk_size: Tasks per call of a policy.
+
+    Raises:
+        InvalidInputError: No tasks, groups of the same name or of none, or a number out of range.
     """
 
     name: str
@@ -174,6 +178,19 @@ class Suite:
     groups: tuple[TaskGroup, ...]
     tolerance: float = 0.01
     chunk_size: int = CHUNK
+
+    def __post_init__(self) -> None:
+        groups = self.groups
+        if not isinstance(groups, tuple) or not all(isinstance(group, TaskGroup) for group in groups):
+            raise InvalidInputError(f"Suite {self.name!r}: groups must be a tuple of TaskGroup, got {groups!r:.200}.")
+        names = [group.name for group in groups]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise InvalidInputError(f"Suite {self.name!r} has several groups of the name {twice[0]!r}.")
+        if not all(name and isinstance(name, str) for name in names) or not sum(map(len, groups)):
+            raise InvalidInputError(f"Suite {self.name!r} must have tasks, in groups that have names; got {names}.")
+        real_number("tolerance", self.tolerance, 0.0, 1.0)
+        whole_number("chunk_size", self.chunk_size, 1, 10**9)
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)

@@ -61,7 +61,7 @@ class Verification:
         num_told: Rows of single targets whose motion is not the straight one: that of the policy's own commands, which
             rows do not hold.
         findings: What is wrong with the first :data:`FINDINGS` of them.
-        missing: Per policy and seed, how many tasks have no row.
+        missing: Per policy and seed, how many tasks have no row; of a policy without any, for one seed.
     """
 
     suite: str
@@ -73,8 +73,8 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every row is right; a run may still be unfinished."""
-        return self.num_wrong == 0
+        """Whether every row is there and right."""
+        return self.num_wrong == 0 and not self.missing
 
     def add(self, row: Row, wrong: list[str]) -> None:
         """Count a row, and what is wrong with it."""
@@ -137,6 +137,8 @@ def verify(
                 right["motion"] = row["motion"]
             if not first(row):
                 of_row.append("the task is there twice")
+            if row["policy"] not in manifest["policies"] or row["seed"] not in manifest["seeds"]:
+                of_row.append("the manifest knows no such policy or seed")
             of_row += [
                 f"{name} is {_short(row[name])}, not {_short(value)}"
                 for name, value in right.items()
@@ -145,7 +147,9 @@ def verify(
             found.add(row, of_row)
         if progress is not None:
             progress(found.num_rows)
-    for policy, seed in dict.fromkeys(key[:2] for key in there):
+    ran = dict.fromkeys(key[:2] for key in there)
+    absent = [policy for policy in manifest["policies"] if policy not in {name for name, _ in ran}]
+    for policy, seed in (*ran, *((policy, manifest["seeds"][0]) for policy in absent)):
         count = sum(int(done.sum()) for key, done in there.items() if key[:2] == (policy, seed))
         if count < len(tasks):
             found.missing[policy, seed] = len(tasks) - count

@@ -88,8 +88,13 @@ def choose_entrants(names: Sequence[str], options: dict[str, Any]) -> list[Any]:
     if len(names) == 1 and names[0] not in options:
         return [entrant(names[0], options)]
     for name, value in options.items():
-        if name not in names:
+        if name not in names and isinstance(value, dict):
             raise UnknownNameError("policy in --policy-kwargs", name, names)
+        if name not in names:
+            raise InvalidInputError(
+                f'--policy-kwargs of several policies must name them, like {{"{names[0]}": {{"{name}": ...}}}}, '
+                f"got the option {name!r} for none of them."
+            )
         if not isinstance(value, dict):
             raise InvalidInputError(f"--policy-kwargs of {name!r} must be a JSON object, got {value!r}.")
     return [entrant(name, options.get(name)) for name in names]
@@ -178,7 +183,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     find_modules_here()
     options = json_object(arguments.policy_kwargs)
-    suites = available_suites() if arguments.suite == [ALL_SUITES] else list(dict.fromkeys(arguments.suite))
+    expanded = (available_suites() if name == ALL_SUITES else [name] for name in arguments.suite)
+    suites = list(dict.fromkeys(name for names in expanded for name in names))
     return score_and_show(
         choose_entrants(arguments.policies, options),
         suites,

@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     find_modules_here()
     real_number("--tolerance", arguments.tolerance, 0.0, 1.0)
+    named = arguments.folders or []
     folders, suite_name = choose_folders(arguments.folders, arguments.suite)
     suite = load_suite(suite_name)
     options = json_object(arguments.policy_kwargs)
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = make_console()
     try:
         sides = [
-            complete(policy, options, list(policies), suite, folder, **run_options(arguments))
+            complete(policy, options, list(policies), suite, folder, old=len(named) == 2, **run_options(arguments))
             for policy, folder in zip(policies, folders, strict=True)
         ]
     except KeyboardInterrupt:
@@ -118,7 +119,7 @@ def choose_folders(folders: list[Path] | None, suite: str | None) -> tuple[tuple
 
 
 def complete(
-    policy: str, options: dict[str, Any], names: list[str], suite: Any, folder: Path, **how: Any
+    policy: str, options: dict[str, Any], names: list[str], suite: Any, folder: Path, *, old: bool = False, **how: Any
 ) -> tuple[str, Any]:
     """A policy's name in the results and the rows of its folder, with those that were missing.
 
@@ -128,15 +129,16 @@ def complete(
         names: Both policies.
         suite: The suite.
         folder: With the rows.
+        old: Whether complete rows of an earlier state of the policy are meant.
         **how: See :func:`planararm.cli.running.run_options`.
 
     Raises:
-        InvalidInputError: The folder holds results of another suite.
+        InvalidInputError: The folder holds results of another suite, or of an earlier state of the policy.
         PlanarArmError: The policy cannot be built.
     """
     import numpy as np
 
-    from ..benchmark.results import MANIFEST, read_manifest, read_results
+    from ..benchmark.results import MANIFEST, changed_policies, read_manifest, read_results
     from ..benchmark.runner import run as run_suite
     from ..benchmark.table import ProgressBars, make_console
 
@@ -154,6 +156,14 @@ def complete(
         own = results.select(results["policy"] == one.name)
         seeds = np.unique(own["seed"]).tolist() or seeds
         if len(own) == len(suite) * len(seeds):
+            changed = changed_policies(manifest, {one.name: one.fingerprint})
+            if changed and not old:
+                raise InvalidInputError(
+                    f"{str(folder)!r} holds rows of {one.name} from before its code, weights or options changed. "
+                    f"planararm bench {one.name} --redo runs it again; to compare two states of it, give --run twice."
+                )
+            if changed:
+                print(f"planararm: the rows of {one.name} in {folder} are those of an earlier state.", file=sys.stderr)
             return one.name, results
     with ProgressBars(make_console(stderr=True)) as progress:
         return one.name, run_suite([one], suite, folder, seed=seeds, progress=progress, **how)

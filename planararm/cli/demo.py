@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,4 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     code = score_and_show(entrants, [DEFAULT_SUITE], arguments.out, fresh=arguments.fresh, redo=True)
     if code == 0:
         print("Next: planararm play, or score a policy of your own: planararm bench my_module:MyPolicy")
+        if shutil.which("planararm") is None:
+            print(f"(Its place is {Path(sys.executable).parent}; activate that environment first.)")
     return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ examples:
 
 The tasks are generated again, and every number that follows from a row's joint angles is computed again: errors,
 clearance, limits, motions, outcomes, and whether the arm can follow the stored paths. Times, claims, and commands that
-were not carried out cannot be known from the rows. Exit code 1 if a row is wrong.
+were not carried out cannot be known from the rows. Exit code 1 if a row is wrong or
+missing.
 """
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     verify = add_command(
-        commands, common, "verify", run, "check somebody's results: do the numbers follow from the answers?", EPILOG
+        commands, common, "verify", run, "compute somebody's results again from the answers in them", EPILOG
     )
     verify.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder with results")
 
@@ -42,14 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(describe(folder, found))
         for (policy, seed), count in found.missing.items():
             tasks = "1 task has" if count == 1 else f"{count} tasks have"
-            print(f"planararm: {policy}, seed {seed}, is unfinished: {tasks} no row.", file=sys.stderr)
+            print(f"  {policy}, seed {seed}, is unfinished: {tasks} no row.")
     return 0 if passed else 1
 
 
 def describe(folder: Path, found: Any) -> str:
     """The verdict on a folder, and what is wrong."""
     rows = f"{found.num_rows} row{'s' * (found.num_rows != 1)} of {found.suite}"
-    if found.passed:
+    if not found.num_wrong:
         lines = [f"{folder}: {rows}, all as computed again."]
     else:
         lines = [f"{folder}: {rows}, {found.num_wrong} of them wrong:", *(f"  {line}" for line in found.findings)]

@@ -72,7 +72,7 @@ def _tell() -> None:
     global _told
     if not _told:
         _told = True
-        sys.stderr.write("planararm: compiling kernels, once per installation; the next start is fast ...\n")
+        sys.stderr.write("planararm: compiling what is used for the first time; the next start is fast ...\n")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import os
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
-from ..errors import InvalidInputError, MissingExtraError, PolicyError, UnknownNameError
+from ..errors import InvalidInputError, MissingExtraError, PlanarArmError, PolicyError, UnknownNameError
 from .agent import AgentPolicy
 from .function import FunctionPolicy
 from .protocol import IKPolicy
@@ -105,6 +105,9 @@ def make_policy(spec: Any, **kwargs: Any) -> IKPolicy:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == spec:
             return _build(_load(spec, point.value), spec, kwargs)
+    if spec.endswith(".py"):
+        module = os.path.splitext(os.path.basename(spec))[0]
+        raise PolicyError(f"{spec!r} is a file of Python code; name what is to be taken from it: {module}:NAME.")
     if spec.endswith(".zip") or os.path.isfile(spec):
         return _from_file(spec, kwargs)
     if ":" in spec:
@@ -190,4 +193,9 @@ def _instance(cls: Any, name: str, kwargs: dict[str, Any], *args: Any) -> Any:
         inspect.signature(cls).bind(*args, **kwargs)
     except TypeError as cause:
         raise PolicyError(f"Policy {name!r}: {cls.__name__} cannot be built: {cause}.") from cause
-    return cls(*args, **kwargs)
+    try:
+        return cls(*args, **kwargs)
+    except PlanarArmError:
+        raise
+    except Exception as cause:
+        raise PolicyError(f"Policy {name!r} cannot be built: {type(cause).__name__}: {cause}") from cause

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import InvalidInputError, PlanarArmError, UnknownNameError
+from ..calls import describe_failure
 from ..tasks import Suite
 
 
@@ -27,7 +28,7 @@ def import_suite(spec: str) -> Suite:
         except PlanarArmError:
             raise
         except Exception as cause:
-            raise InvalidInputError(f"Suite {spec!r}: calling it raised {type(cause).__name__}: {cause}") from cause
+            raise InvalidInputError(f"Suite {spec!r}: calling it raised {describe_failure(cause)}") from cause
     if not isinstance(found, Suite):
         raise InvalidInputError(
             f"{spec!r} is no suite: got {type(found).__name__}. A suite is a planararm.benchmark.tasks.Suite, "
@@ -47,9 +48,7 @@ def _find(spec: str) -> Any:
     except ImportError as cause:
         raise InvalidInputError(f"Suite {spec!r}: cannot import {module!r}: {cause}") from cause
     except Exception as cause:
-        raise InvalidInputError(
-            f"Suite {spec!r}: importing {module!r} raised {type(cause).__name__}: {cause}"
-        ) from cause
+        raise InvalidInputError(f"Suite {spec!r}: importing {module!r} raised {describe_failure(cause)}") from cause
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise UnknownNameError(f"attribute of {module!r}", part, [x for x in dir(found) if not x.startswith("_")])

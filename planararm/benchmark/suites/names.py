@@ -102,6 +102,8 @@ def load_suite(name: str) -> Suite:
     if name in _BUILDERS:
         return _BUILDERS[name]()
     base, mark, query = name.partition("?")
+    if mark and ":" in base:
+        raise InvalidInputError(f"Suite {name!r}: only the bundled suites take a seed and a scale; name it {base!r}.")
     if mark:
         return make_suite(base, **_settings(name, query))
     if ":" in name:

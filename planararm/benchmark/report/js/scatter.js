@@ -36,7 +36,7 @@ function drawScatter(section) {
   const chart = plot(byId("scatter"), {
     height: 400,
     x: { ...x, ticks, label: "time per answer" },
-    y: { ...decades(clamped.map((point) => point.error)), label: "error, fraction of the reach" },
+    y: { ...decades(clamped.map((point) => point.error)), label: clamped.some((point) => point.error === LEAST_ERROR) ? "error, fraction of the reach (1e-9 or less at 1e-9)" : "error, fraction of the reach" },
     about: `Time per answer against error for ${plural(points.length, "policy", "policies")}; the table below has the numbers`,
   });
   const taken = clamped.map((point) => {
