@@ -11,10 +11,17 @@ function answerFacts(task, answer) {
   return [["task", `${task.name} (${task.label})`], ["ground truth", TRUTHS[task.truth]], ...facts];
 }
 
+// Frames are stored in 16 bits: smaller errors than this are rounding.
+const FRAME_RESOLUTION = 1e-3;
+
+function frameError(error) {
+  return error < FRAME_RESOLUTION ? `below ${scientific(FRAME_RESOLUTION)}` : scientific(error);
+}
+
 function spokenFrame(player, facts) {
   const near = known(facts.clearance) ? `clearance ${fixed(facts.clearance, 3)} m` : "no discs";
   const joints = facts.q.map((angle) => fixed(angle)).join(", ");
-  return `Frame ${player.frame + 1} of ${player.count}, ${fixed(facts.time)} s: error ${scientific(facts.error)} of the reach, ${near}, q = (${joints}) rad.`;
+  return `Frame ${player.frame + 1} of ${player.count}, ${fixed(facts.time)} s: error ${frameError(facts.error)} of the reach, ${near}, q = (${joints}) rad.`;
 }
 
 function startReplay() {
